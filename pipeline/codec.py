@@ -1,0 +1,42 @@
+"""One message type ⇄ bytes: JSON for both msgspec structs and pydantic documents."""
+
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from pipeline.topics import Topic
+
+M = TypeVar("M")
+
+
+class DecodeError(ValueError):
+    """The bytes are no such message; the text says what and where."""
+
+
+class Codec(Generic[M]):
+    """Encode and decode the messages of one topic."""
+
+    def __init__(self, topic: Topic[M]) -> None:
+        self._topic = topic
+        self._pydantic = hasattr(topic.type, "model_validate_json")
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = None if self._pydantic else msgspec.json.Decoder(topic.type)
+
+    def encode(self, message: M) -> bytes:
+        """Return *message* as JSON."""
+        if self._pydantic:
+            return cast("Any", message).model_dump_json().encode()  # type: ignore[no-any-return]
+        return self._encoder.encode(message)
+
+    def decode(self, payload: bytes) -> M:
+        """Return the message in *payload*; raise `DecodeError` on anything else."""
+        try:
+            if self._decoder is None:
+                return cast("Any", self._topic.type).model_validate_json(payload)  # type: ignore[no-any-return]
+            return self._decoder.decode(payload)
+        except ValueError as error:  # msgspec's and pydantic's errors are both ValueErrors
+            raise DecodeError(f"{self._topic.name}: {error}") from error
+
+    def key(self, message: M) -> bytes:
+        """Return the Kafka key that keeps *message* in order."""
+        return self._topic.key(message).encode()
