@@ -1,0 +1,137 @@
+"""What the demo knows of the running loop: a fold over the messages that pass by. Pure."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from pipeline.messages.control import AckStatus, CommandAck
+from pipeline.messages.market import Award, Dispatch, Offer, OfferEvent, Performance, Statement
+from pipeline.messages.telemetry import SiteCapacity, SiteInterval, Workload
+
+KEPT_EVENTS = 12
+KEPT_SECONDS = 400
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the event list: when, and what happened."""
+
+    at: datetime
+    text: str
+
+
+@dataclass
+class Picture:
+    """The newest of everything, and a short past."""
+
+    capacity: SiteCapacity | None = None
+    loads: deque[tuple[datetime, float]] = field(default_factory=lambda: deque(maxlen=KEPT_SECONDS))
+    offers: dict[str, Offer] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    awards: dict[str, Award] = field(default_factory=dict)
+    dispatches: dict[str, Dispatch] = field(default_factory=dict)
+    performance: dict[str, Performance] = field(default_factory=dict)
+    statements: dict[str, Statement] = field(default_factory=dict)
+    intervals: dict[datetime, SiteInterval] = field(default_factory=dict)
+    applied: int = 0
+    refused: int = 0
+    released: int = 0
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
+
+    def note(self, at: datetime, text: str) -> None:
+        """Add a line to the event list."""
+        self.events.append(Event(at, text))
+
+    def add(self, message: Any, now: datetime) -> None:
+        """Take in one message of any kind; seeing it twice changes nothing but the event list."""
+        match message:
+            case SiteCapacity():
+                self.capacity = message
+                self.loads.append((message.as_of, message.load_kw))
+            case SiteInterval():
+                self.intervals[message.interval.start] = message
+            case CommandAck():
+                self._add_ack(message)
+            case Offer():
+                self.offers[message.offer_id] = message
+                prices = ", ".join(f"{step.quantity_mw} MW @ ${step.price_per_mwh}" for step in message.steps)
+                self.note(now, f"offer for {message.interval.start:%H:%M}: {prices}")
+            case OfferEvent():
+                self._add_offer_event(message)
+            case Award():
+                self.awards[message.award_id] = message
+                price = f"${message.price_per_mwh}/MWh"
+                self.note(
+                    message.awarded_at,
+                    f"award {message.quantity_mw} MW at {price} for {message.interval.start:%H:%M}",
+                )
+            case Dispatch():
+                self.dispatches[message.dispatch_id] = message
+                self.note(
+                    message.issued_at,
+                    f"dispatch: reduce by {message.reduction_mw} MW from {message.interval.start:%H:%M}",
+                )
+            case Performance():
+                self.performance[message.award_id] = message
+                self.note(now, f"delivered {message.delivered_kw:.1f} of {message.awarded_kw:.1f} kW")
+            case Statement():
+                self.statements[message.issuer] = message
+                self.note(now, f"statement of {message.issuer}: {message.currency} {message.total}")
+
+    def _add_ack(self, ack: CommandAck) -> None:
+        match ack.status:
+            case AckStatus.APPLIED:
+                self.applied += 1
+            case AckStatus.REFUSED:
+                self.refused += 1
+            case AckStatus.RELEASED:
+                self.released += 1
+
+    def _add_offer_event(self, event: OfferEvent) -> None:
+        self.states[event.offer_id] = event.state
+        offer = self.offers.get(event.offer_id)
+        name = f"offer for {offer.interval.start:%H:%M}" if offer else f"offer {event.offer_id[:8]}"
+        self.note(event.at, f"{name}: {event.state}{f' ({event.detail})' if event.detail else ''}")
+
+    def target_kw(self, now: datetime) -> float | None:
+        """Return what the site should draw at *now*: baseline minus award; None outside awarded intervals."""
+        for award in self.awards.values():
+            offer = self.offers.get(award.offer_id)
+            if offer is not None and now in award.interval:
+                return offer.baseline_kw - float(award.quantity_mw * 1000)
+        return None
+
+    def baseline_kw(self, now: datetime) -> float | None:
+        """Return the baseline of the offer for the interval at *now*, or of the nearest offer before the event."""
+        offers = sorted(self.offers.values(), key=lambda offer: offer.interval.start)
+        covering = (offer.baseline_kw for offer in offers if now in offer.interval)
+        return next(covering, next((offer.baseline_kw for offer in islice(offers, 1)), None))
+
+    def tokens_per_joule(self) -> float | None:
+        """Return tokens per second per watt of the inference pools that count tokens, None while nobody does."""
+        if self.capacity is None:
+            return None
+        pools = [
+            (pool.tokens_per_s, pool.power_kw)
+            for pool in self.capacity.pools
+            if pool.tokens_per_s is not None and pool.workload is Workload.INFERENCE
+        ]
+        watts = sum(power_kw for _, power_kw in pools) * 1000
+        return sum(tokens or 0.0 for tokens, _ in pools) / watts if watts > 0 else None
+
+    def flexible_kw(self) -> dict[str, float]:
+        """Return the relief at each tier's floor, kW."""
+        flexible: dict[str, float] = {}
+        for pool in self.capacity.pools if self.capacity else ():
+            flexible[pool.tier] = flexible.get(pool.tier, 0.0) + max(pool.relief_kw, default=0.0)
+        return dict(sorted(flexible.items()))
+
+
+def dollars(picture: Picture) -> tuple[Decimal | None, Decimal | None]:
+    """Return our statement's total and the venue's, None where there is none yet."""
+    ours = picture.statements.get("firmwatt")
+    theirs = next((s for issuer, s in picture.statements.items() if issuer != "firmwatt"), None)
+    return (ours.total if ours else None, theirs.total if theirs else None)

@@ -1,0 +1,81 @@
+"""Listening to the loop: live messages for the view, and at the end everything once more for the report."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from deploy.demo.picture import Picture
+from deploy.demo.report import Run
+from pipeline import kafka
+from pipeline.clock import Clock
+from pipeline.codec import Codec
+from pipeline.market_topics import AWARDS, DISPATCHES, MARKET_TOPICS, OFFER_EVENTS, OFFERS, PERFORMANCE, STATEMENTS
+from pipeline.topics import ACKS, SITE_CAPACITY, SITE_INTERVALS, Topic
+
+LIVE: tuple[Topic[Any], ...] = (SITE_CAPACITY, SITE_INTERVALS, ACKS, *MARKET_TOPICS)
+
+
+async def listen(bootstrap: str, picture: Picture, clock: Clock) -> None:
+    """Add every message of the live topics to *picture*, until cancelled."""
+    codecs = {topic.name: Codec(topic) for topic in LIVE}
+    async with kafka.consumer(bootstrap, *LIVE) as reader:
+        while True:
+            for partition, records in (await reader.getmany(timeout_ms=200)).items():
+                for record in records:
+                    picture.add(codecs[partition.topic].decode(record.value), clock.now())
+
+
+async def read_all(bootstrap: str, *topics: Topic[Any]) -> dict[str, list[Any]]:
+    """Return every message now on *topics*, decoded, by topic name."""
+    found: dict[str, list[Any]] = {topic.name: [] for topic in topics}
+    codecs = {topic.name: Codec(topic) for topic in topics}
+    async with kafka.consumer(bootstrap) as reader:
+        partitions = [TopicPartition(topic.name, n) for topic in topics for n in range(topic.partitions)]
+        reader.assign(partitions)
+        ends = await reader.end_offsets(partitions)
+        await reader.seek_to_beginning(*partitions)
+        while behind := [p for p in partitions if await reader.position(p) < ends[p]]:
+            for partition, records in (await reader.getmany(*behind, timeout_ms=200)).items():
+                found[partition.topic].extend(codecs[partition.topic].decode(record.value) for record in records)
+    return found
+
+
+async def records_on(bootstrap: str, topic: Topic[Any]) -> int:
+    """Return how many records *topic* has taken: what producers had acknowledged."""
+    async with kafka.consumer(bootstrap) as reader:
+        partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        return sum((await reader.end_offsets(partitions)).values())
+
+
+def once(messages: list[Any], key: Callable[[Any], Any]) -> list[Any]:
+    """Return the newest message for each natural key, in order of first sight: redelivery changes nothing."""
+    return list({key(message): message for message in messages}.values())
+
+
+async def read_run(bootstrap: str, run: Run) -> Run:
+    """Fill *run* with all that the loop left on Kafka."""
+    found = await read_all(bootstrap, *LIVE)
+    run.capacities = sorted(
+        once(found[SITE_CAPACITY.name], lambda m: (m.site, m.as_of)), key=lambda capacity: capacity.as_of
+    )
+    run.intervals = found[SITE_INTERVALS.name]
+    run.acks = once(found[ACKS.name], lambda m: (m.host, m.command_id, m.status))
+    run.offers = once(found[OFFERS.name], lambda m: m.offer_id)
+    run.offer_events = found[OFFER_EVENTS.name]
+    run.awards = once(found[AWARDS.name], lambda m: m.award_id)
+    run.dispatches = once(found[DISPATCHES.name], lambda m: m.dispatch_id)
+    run.performance = once(found[PERFORMANCE.name], lambda m: m.award_id)
+    run.statements = once(found[STATEMENTS.name], lambda m: (m.statement_id, m.issuer))
+    return run
+
+
+async def caught_up(bootstrap: str, produced: int, aggregated: Callable[[Run], int], timeout_s: float) -> None:
+    """Return once the site figures hold *produced* ticks, or after *timeout_s*: the report then shows the loss."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while asyncio.get_running_loop().time() < deadline:
+        run = await read_run(bootstrap, Run(speed=1.0, description="", ticks_produced=produced))
+        if aggregated(run) >= produced:
+            return
+        await asyncio.sleep(0.5)
