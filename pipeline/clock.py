@@ -43,8 +43,7 @@ class Clock:
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once this clock shows *instant*, at once if it already does."""
-        while (left := self.wall_seconds(instant - self.now())) > 0:
-            await asyncio.sleep(left)
+        await self.sleep(instant - self.now())
 
     async def sleep(self, span: timedelta) -> None:
         """Return after *span* of this clock."""

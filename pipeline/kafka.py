@@ -19,12 +19,31 @@ M = TypeVar("M")
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
 
+STOP_S = 5.0
+"""How long a client may take to stop, queued messages included, seconds of the machine."""
+
 
 def gone(bootstrap: str, error: BaseException) -> BrokerGoneError:
     """Say in one line that Kafka at *bootstrap* does not answer."""
     return BrokerGoneError(
         f"no Kafka at {bootstrap} ({error}); `firmwatt broker status` tells, `broker start` starts it"
     )
+
+
+async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> bool:
+    """
+    Stop *client* within `STOP_S`; tell whether it did.
+
+    With Kafka gone an idempotent aiokafka producer retries, and so stops, for ever, and a consumer lets the
+    cancellation of its own fetching out.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    await asyncio.wait([stopping], timeout=STOP_S)
+    if stopping.done() and not stopping.cancelled():
+        stopping.result()
+        return True
+    stopping.cancel()
+    return False
 
 
 class Sender:
@@ -47,7 +66,8 @@ class Sender:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._producer.stop()
+        if not await _stop(self._producer):
+            await self._producer.client.close()
 
     async def enqueue(self, topic: Topic[M], message: M) -> "asyncio.Future[Any]":
         """
@@ -93,7 +113,7 @@ async def consumer(bootstrap: str, *topics: Topic[Any], **options: Any) -> Any:
     try:
         yield reader
     finally:
-        await reader.stop()
+        await _stop(reader)
 
 
 def topic_settings(topic: Topic[Any]) -> dict[str, str]:

@@ -20,8 +20,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import AwareDatetime
-
 from pipeline.clock import Clock
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Dispatch, Document, Offer, Statement

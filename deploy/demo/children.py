@@ -49,7 +49,7 @@ class Children:
         while asyncio.get_running_loop().time() < deadline:
             for line in self.log(name).read_text(errors="replace").splitlines():
                 if line.startswith(READY):
-                    return line.removeprefix(READY).strip()
+                    return line.removeprefix(READY).lstrip(":").strip()
             self.check(name)
             await asyncio.sleep(LOOK_EVERY_S)
         raise EnvironmentProblem(f"{name} was not ready within {timeout_s:g} s; see {self.log(name)}")

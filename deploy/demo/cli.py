@@ -84,16 +84,12 @@ async def interruptible(options: Options, folder: Path) -> dict[str, Any]:
 def headline(report: dict[str, Any], folder: Path) -> str:
     """Return what the demo says at the end, in five lines."""
     agree = "agree to the cent" if report["statements_agree"] else f"differ: {report['statement_differences']}"
-    return "\n".join(
-        [
-            f"{report['hosts']} hosts, {report['gpus']} GPUs (simulated): "
-            f"{report['ticks_produced']} ticks, {report['lost']} lost",
-            f"offered {report['offered_kw']} kW, awarded {report['awarded_kw']} kW, delivered {report['delivered_kw']} kW",
-            f"settled ${report['settlement_usd']}; the venue says ${report['venue_statement_usd']}: {agree}",
-            f"look at  {folder / 'report.html'}",
-            f'ask      firmwatt desk "SELECT * FROM performance" --desk {folder / "desk.duckdb"}',
-        ]
-    )
+    size = f"{report['hosts']} hosts, {report['gpus']} GPUs (simulated)"
+    return f"""{size}: {report["ticks_produced"]} ticks, {report["lost"]} lost
+offered {report["offered_kw"]} kW, awarded {report["awarded_kw"]} kW, delivered {report["delivered_kw"]} kW
+settled ${report["settlement_usd"]}; the venue says ${report["venue_statement_usd"]}: {agree}
+look at  {folder / "report.html"}
+ask      firmwatt desk "FROM performance" --desk {folder / "desk.duckdb"}"""
 
 
 def main(argv: list[str]) -> int:
@@ -101,6 +97,9 @@ def main(argv: list[str]) -> int:
     given = parser().parse_args(argv)
     options = Options(**vars(given)).checked()
     folder = run_folder(options.runs, wall(), os.getpid()).absolute()
+    from deploy.demo.run import check
+
+    check(options)
     try:
         folder.mkdir(parents=True)
         report = asyncio.run(interruptible(options, folder))

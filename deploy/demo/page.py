@@ -20,9 +20,10 @@ def _instant(at: datetime) -> datetime:
 
 
 def load_frame(run: Run) -> pl.DataFrame:
-    """Return ``at``, ``kw``, ``series`` for the event's plot."""
+    """Return ``at``, ``kw``, ``series`` for the event's plot, from when every host had been seen."""
+    hosts = max((capacity.hosts for capacity in run.capacities), default=0)
     rows: list[tuple[datetime, float, str]] = [
-        (_instant(capacity.as_of), capacity.load_kw, LOAD) for capacity in run.capacities
+        (_instant(capacity.as_of), capacity.load_kw, LOAD) for capacity in run.capacities if capacity.hosts == hosts
     ]
     baselines = {performance.award_id: performance.baseline_kw for performance in run.performance}
     for award in sorted(run.awards, key=lambda award: award.interval.start):

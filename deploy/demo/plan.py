@@ -22,8 +22,8 @@ ORIGIN = datetime(2026, 7, 23, 17, 57, tzinfo=ZoneInfo("America/Los_Angeles")).a
 INTERVAL = timedelta(minutes=1)
 GATE_CLOSURE = timedelta(seconds=20)
 NOTICE = timedelta(seconds=15)
-#: From the start of bidding to the gate: the capacity window, a fetch of the rules, the submission and its retries.
-BIDDING_LEAD = timedelta(seconds=40)
+#: From the first full site figure to the gate: start of bidding, its 30 s of evidence, the submission, its retries.
+BIDDING_LEAD = timedelta(seconds=50)
 
 
 @dataclass(frozen=True)

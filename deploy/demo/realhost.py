@@ -1,13 +1,14 @@
 """
 The host whose collector and actuator are the real ones, over a stand-in `libnvidia-ml.so.1`.
 
-The stand-in is C under tests/, compiled here where there is a compiler and found by nvidia-ml-py through the loader like
+The stand-in is C under tests/, compiled where there is a compiler and found by nvidia-ml-py through the loader, like
 NVIDIA's own. Without a compiler, or without the tests folder, the demo says so and runs with simulated hosts only.
 """
 
 import asyncio
 import importlib.util
 import math
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,8 @@ from pipeline.clock import Clock
 HOST = "nvml-001"
 GPUS = 8
 DOUBLE = Path(deploy.__file__).parents[1] / "tests" / "doubles" / "nvml" / "nvml_double.py"
-#: Uncapped draw of the stand-in's GPUs, watts: an H100 under batch inference (Llama 3.1 8B, ML.ENERGY V3: 560 to 690 W).
+#: Uncapped draw of the stand-in's GPUs, watts: an H100 under batch inference
+#: (Llama 3.1 8B at batch 32 to 256 draws 560 to 690 W: The ML.ENERGY Benchmark V3, Apache-2.0).
 MEAN_W, SWING_W = 610.0, 40.0
 
 
@@ -43,6 +45,11 @@ def _load_double() -> ModuleType | None:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+def possible() -> bool:
+    """Tell whether this machine can have such a host: the stand-in's source and a compiler for it."""
+    return DOUBLE.is_file() and shutil.which("cc") is not None
 
 
 def prepare(folder: Path) -> RealHost | str:

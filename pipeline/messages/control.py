@@ -83,7 +83,7 @@ class CommandAck(Message, frozen=True, kw_only=True, tag="command-ack.v1"):
     issued_at: Instant | None
     acknowledged_at: Instant
     latency_ms: float | None
-    """Issued to acknowledged on the machine's clock, watts after the change included."""
+    """Issued, or begun if later, to acknowledged on the machine's clock, watts after the change included."""
     before_w: float | None
     after_w: float | None
     gpus: tuple[GpuAck, ...]

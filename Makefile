@@ -1,0 +1,43 @@
+# What to type. Every target installs what it needs; nothing is asked.
+#
+#   make demo ARGS="--minutes 2 --json"     options of the demo
+#   make test ARGS="tests/unit -k broker"   a part of the tests
+#   make setup PYTHON=/path/to/python3      another Python than the first 3.11+ on the path
+
+BIN := .venv/bin
+
+.PHONY: help setup demo broker test check bench clean lock
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## .venv with firmwatt and all it needs; quick when nothing changed
+	@PYTHON="$(PYTHON)" deploy/setup.sh
+
+demo: setup ## the whole loop on this machine, with a report
+	@$(BIN)/firmwatt demo $(ARGS)
+
+broker: setup ## one Apache Kafka node that stays; `.venv/bin/firmwatt broker stop` ends it
+	@$(BIN)/firmwatt broker start $(ARGS)
+
+test: setup ## every test, real broker included
+	@$(BIN)/pytest $(ARGS)
+
+check: setup ## format, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/yamllint --strict deploy/compose.yaml
+
+bench: setup ## one JSON line a figure
+	@set -e; for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench" $(ARGS); done
+
+lock: setup ## resolve the dependencies in pyproject.toml anew (ARGS=--upgrade for newest)
+	@$(BIN)/uv lock --quiet $(ARGS)
+	@$(BIN)/python deploy/lock.py
+
+clean: ## .venv, caches, runs
+	@rm -rf .venv runs dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

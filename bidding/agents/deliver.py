@@ -1,0 +1,195 @@
+"""Awards and instructions in, signed leases out; then follow the load until the event is over."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bidding import dispatch
+from bidding.agents.feed import World
+from bidding.book import Book
+from bidding.dispatch import Cut, Lease, Plan
+from bidding.ledger import STANDING, Commanded, NotAwarded
+from bidding.markets import Market
+from bidding.settings import Bidding
+from bidding.signing import Signer
+from pipeline import topics
+from pipeline.clock import Clock
+from pipeline.errors import VenueError
+from pipeline.kafka import Sender
+from pipeline.messages.market import Dispatch
+from pipeline.messages.telemetry import SiteCapacity
+from pipeline.units import KW_PER_MW
+
+log = logging.getLogger("bidding.deliver")
+
+
+class Intake:
+    """Ask the venue what it bought and what it instructs; the journal keeps each answer once."""
+
+    def __init__(self, settings: Bidding, market: Market, book: Book) -> None:
+        self._resource = settings.resource
+        self._market = market
+        self._book = book
+        self._answers = True
+
+    async def tick(self, now: datetime) -> None:
+        """Take in what is new at *now*; a silent venue is asked again at the next tick."""
+        try:
+            await self._awards(now)
+            await self._dispatches()
+        except VenueError as error:
+            if self._answers:
+                log.warning("the venue does not tell awards and instructions: %s; asking again", error)
+            self._answers = False
+        else:
+            self._answers = True
+
+    async def _awards(self, now: datetime) -> None:
+        ledger = self._book.ledger
+        for award in await self._market.awards(self._resource):
+            if award.award_id not in ledger.awards:
+                self._book.write(award)
+                log.info("award for %s: %s MW", award.interval.start.isoformat(), award.quantity_mw)
+        for record in list(ledger.offers.values()):
+            if record.state in STANDING and record.offer.interval.start <= now:
+                self._book.write(NotAwarded(offer_id=record.offer.offer_id))
+                log.info("no award for %s", record.offer.interval.start.isoformat())
+
+    async def _dispatches(self) -> None:
+        for instruction in await self._market.dispatches(self._resource):
+            if instruction.dispatch_id not in self._book.ledger.dispatches:
+                self._book.write(instruction)
+                log.info("instruction for %s: %s MW", instruction.interval.start.isoformat(), instruction.reduction_mw)
+
+
+class Delivery:
+    """Hold the load at the target while an instruction is in force; leases end by themselves."""
+
+    def __init__(
+        self, settings: Bidding, *, book: Book, world: World, signer: Signer, sender: Sender, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._book, self._world, self._signer, self._sender, self._clock = book, world, signer, sender, clock
+        self._plan = Plan()
+        self._target_kw: float | None = None
+        self._sent_at: datetime | None = None
+        self._expires_at: datetime | None = None
+        self._said: tuple[str, ...] = ()
+
+    async def tick(self, now: datetime) -> None:
+        """Plan when an instruction begins, correct while it lasts, forget when it is over."""
+        active = self.active(now)
+        if not active:
+            self._plan, self._target_kw, self._sent_at, self._expires_at = Plan(), None, None, None
+            return
+        self._go_on(now)
+        capacity = self._world.whole_capacity
+        if capacity is None or now - capacity.as_of > timedelta(seconds=self._settings.max_age_s):
+            self._say(("telemetry", "no whole capacity message: caps stay as they are"))
+            return
+        target_kw = min(self._target_of(instruction) for instruction in active)
+        decided = self._decide(capacity, target_kw, float(active[0].reduction_mw * KW_PER_MW))
+        decided = replace(decided, max_w={**dispatch.limits(capacity.pools), **decided.max_w})
+        self._say(*((finding.name, finding.detail) for finding in decided.findings))
+        end = self._event_end(active)
+        if decided.cuts and (decided.cuts != self._plan.cuts or self._renewal_due(now, end)):
+            await self._command(decided, active[0], capacity, target_kw, end)
+        self._plan, self._target_kw = decided, target_kw
+
+    def _go_on(self, now: datetime) -> None:
+        """Take over the leases that a process before this one may have sent and that are in force at *now*."""
+        last = self._book.ledger.commanded
+        if self._sent_at is None and last is not None and last.expires_at > now:
+            self._plan = Plan({tier: Cut(*cut) for tier, cut in last.cuts.items()})
+            self._target_kw, self._sent_at, self._expires_at = last.target_kw, now, last.expires_at
+
+    def active(self, now: datetime) -> list[Dispatch]:
+        """Return the instructions in force at *now*, or about to be, in order of time."""
+        lead = timedelta(seconds=self._settings.ramp_lead_s)
+        found = [
+            instruction
+            for instruction in self._book.ledger.dispatches.values()
+            if instruction.interval.start - lead <= now < instruction.interval.end and self._baseline(instruction)
+        ]
+        return sorted(found, key=lambda instruction: instruction.interval)
+
+    def _decide(self, capacity: SiteCapacity, target_kw: float, reduction_kw: float) -> Plan:
+        """Return the first plan, the corrected one once measurements show the last, or the same."""
+        if self._sent_at is None or self._target_kw is None or target_kw < self._target_kw:
+            return dispatch.plan(capacity, target_kw, self._plan)
+        if capacity.as_of - self._sent_at < timedelta(seconds=self._settings.follow_up_s):
+            return self._plan
+        return dispatch.correct(self._plan, capacity, target_kw, self._settings.deadband * reduction_kw)
+
+    def _baseline(self, instruction: Dispatch) -> float | None:
+        """Return the baseline that the offer behind *instruction* was made on, None where it is not ours."""
+        award = self._book.ledger.awards.get(instruction.award_id)
+        record = self._book.ledger.offers.get(award.offer_id) if award else None
+        return record.offer.baseline_kw if record else None
+
+    def _target_of(self, instruction: Dispatch) -> float:
+        owed_kw = float(instruction.reduction_mw * KW_PER_MW)
+        return dispatch.target_kw(self._baseline(instruction) or 0.0, owed_kw, self._settings.hold_margin)
+
+    def _event_end(self, active: Sequence[Dispatch]) -> datetime:
+        """Return the end of the run of instructions that follow each other without a gap."""
+        end = active[0].interval.end
+        for instruction in sorted(self._book.ledger.dispatches.values(), key=lambda one: one.interval):
+            if instruction.interval.start <= end:
+                end = max(end, instruction.interval.end)
+        return end
+
+    def _renewal_due(self, now: datetime, event_end: datetime) -> bool:
+        if self._expires_at is None or self._expires_at >= event_end:
+            return False
+        longest = timedelta(seconds=self._settings.lease_s)
+        ramp = timedelta(seconds=2 * self._settings.ramp_lead_s)
+        return self._expires_at - now < max(longest / 2, ramp)
+
+    async def _command(
+        self, decided: Plan, instruction: Dispatch, capacity: SiteCapacity, target_kw: float, event_end: datetime
+    ) -> None:
+        """Journal the round, then sign and send it: a sequence that may be out is never used again."""
+        now = self._clock.now()
+        lease = Lease(
+            award_id=instruction.award_id,
+            dispatch_id=instruction.dispatch_id,
+            issued_at=now,
+            expires_at=dispatch.lease_end(now, event_end, timedelta(seconds=self._settings.lease_s)),
+            seq=dispatch.next_seq(now, self._book.ledger.highest_seq),
+        )
+        leases = dispatch.commands(decided, self._world.hosts.values(), lease)
+        self._book.write(
+            Commanded(
+                award_id=lease.award_id,
+                dispatch_id=lease.dispatch_id,
+                seq=lease.seq,
+                hosts=len(leases),
+                load_kw=capacity.load_kw,
+                target_kw=target_kw,
+                expires_at=lease.expires_at,
+                cuts={tier: (cut.share, cut.relief_kw) for tier, cut in decided.cuts.items()},
+            )
+        )
+        acknowledged = [await self._sender.enqueue(topics.COMMANDS, self._signer.sign(command)) for command in leases]
+        await self._sender.flush()
+        for answer in acknowledged:
+            await answer
+        self._sent_at, self._expires_at = now, lease.expires_at
+        log.info(
+            "leases for %d hosts until %s: load %.1f kW, target %.1f kW, %s%s",
+            len(leases),
+            lease.expires_at.isoformat(),
+            capacity.load_kw,
+            target_kw,
+            ", ".join(f"{tier} at {cut.share:.0%}" for tier, cut in decided.cuts.items()),
+            " (simulated)" if capacity.simulated else "",
+        )
+
+    def _say(self, *findings: tuple[str, str]) -> None:
+        names = tuple(name for name, _ in findings)
+        if names != self._said:
+            for name, detail in findings:
+                log.warning("%s: %s", name, detail)
+        self._said = names

@@ -1,0 +1,227 @@
+"""
+The bidding process: what is tied to what. Four loops on one clock, none of which waits for another.
+
+    offers    recover ─▶ build ─▶ check ─▶ journal ─▶ submit       fails closed: nothing new while an outcome is open
+    intake    awards and instructions from the venue
+    delivery  instruction ─▶ caps ─▶ signed leases ─▶ corrections
+    settling  meter data ─▶ performance ─▶ statement ─▶ compare
+
+Whatever it knows is in the journal; a new process with the same journal goes on where this one was killed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bidding.agents import feed
+from bidding.agents.deliver import Delivery, Intake
+from bidding.agents.feed import World
+from bidding.agents.history import History
+from bidding.agents.offer import Offering, planned
+from bidding.agents.publish import Outbox
+from bidding.agents.settle import Settling
+from bidding.agents.summary import summarise
+from bidding.book import Book
+from bidding.journal import Journal
+from bidding.ledger import UNRESOLVED
+from bidding.markets import Connect, Market
+from bidding.settings import Settings, write_summary
+from bidding.signing import Signer
+from bidding.submit import Submitter
+from pipeline import plugins, topics
+from pipeline.baselines import Method
+from pipeline.clock import Clock
+from pipeline.errors import ConfigError, FirmwattError, VenueError
+from pipeline.interval import Interval
+from pipeline.kafka import Sender, ensure_topics
+from pipeline.market_topics import MARKET_TOPICS
+from pipeline.messages.market import OfferState
+
+log = logging.getLogger("bidding")
+
+#: Beyond the offer's own window, so that a correction still finds the last whole message.
+WINDOW_SLACK = timedelta(seconds=60)
+
+#: Nothing more will happen to such an offer.
+FINAL = frozenset({OfferState.REJECTED, OfferState.NOT_AWARDED, OfferState.SETTLED})
+
+
+async def run(settings: Settings) -> int:
+    """Bid until SIGTERM or SIGINT, or until the plan is settled; return the exit code."""
+    work = asyncio.ensure_future(_bid(settings))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+    return 0
+
+
+async def _bid(settings: Settings) -> None:
+    bidding, clock = settings.bidding, settings.clock
+    connect: Connect = plugins.load("bidding.markets", bidding.venue).connect
+    terms = bidding.terms(settings.site.name, clock.speed)
+    signer = Signer.load(Path(bidding.key_file), bidding.key_id)
+    outbox = Outbox()
+    window = terms.window.length + terms.window.max_age + WINDOW_SLACK
+    world = World(settings.site.name, window)
+    async with AsyncExitStack() as stack:
+        journal = stack.enter_context(Journal(Path(bidding.journal)))
+        book = Book(journal, clock, outbox.take)
+        await ensure_topics(settings.kafka.bootstrap, (*topics.TOPICS, *MARKET_TOPICS))
+        sender = await stack.enter_async_context(Sender(settings.kafka.bootstrap))
+        market = await _connected(connect, settings)
+        stack.push_async_callback(market.close)
+        if market.rules.interval != settings.site.interval:
+            ours, theirs = settings.site.interval_s, market.rules.interval_s
+            raise ConfigError(f"[site] interval_s is {ours}, the venue settles intervals of {theirs} s")
+        desk = Desk(settings, market, book=book, world=world, signer=signer, sender=sender)
+        await _first_of(
+            desk.work(),
+            feed.listen(settings.kafka.bootstrap, feed.KEPT, "earliest", world),
+            feed.listen(settings.kafka.bootstrap, feed.LIVE, "latest", world),
+            outbox.run(sender),
+            _ready(world, clock),
+        )
+        await outbox.drain(sender)
+        desk.close_books()
+
+
+async def _connected(connect: Connect, settings: Settings) -> Market:
+    """Return the venue once it answers; give up when the plan's last interval has begun without it."""
+    bidding, clock = settings.bidding, settings.clock
+    last = bidding.plan_start + bidding.intervals * settings.site.interval if bidding.plan_start else None
+    said = False
+    while True:
+        try:
+            return await connect(settings.path, clock)
+        except VenueError as error:
+            if last is not None and bidding.intervals and clock.now() >= last - settings.site.interval:
+                raise VenueError(
+                    f"the venue did not answer before its gate closed, nothing was offered: {error}"
+                ) from error
+            if not said:
+                log.warning("%s; trying again", error)
+            said = True
+            await clock.sleep(timedelta(seconds=bidding.poll_s))
+
+
+async def _ready(world: World, clock: Clock) -> None:
+    """Say once that capacity is seen, then wait to be cancelled."""
+    while world.whole_capacity is None:
+        await clock.sleep(timedelta(milliseconds=200))
+    print("ready bidding: capacity seen", file=sys.stderr, flush=True)  # noqa: T201 - what starts us waits for it
+    await asyncio.Event().wait()
+
+
+async def _first_of(work: Coroutine[Any, Any, None], *helpers: Coroutine[Any, Any, None]) -> None:
+    """Return when *work* does, raise what any of them raises; none is left running."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in (work, *helpers)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def every(span: timedelta, clock: Clock, tick: Callable[[datetime], Awaitable[None]]) -> None:
+    """Call *tick* with the time, *span* after it last returned, until cancelled."""
+    while True:
+        await tick(clock.now())
+        await clock.sleep(span)
+
+
+class Desk:
+    """One resource at one venue: the loops, and when they are done."""
+
+    def __init__(
+        self, settings: Settings, market: Market, *, book: Book, world: World, signer: Signer, sender: Sender
+    ) -> None:
+        bidding = settings.bidding
+        method: Method = plugins.load("pipeline.baselines", market.rules.baseline_method).baseline
+        history = History(Path(bidding.archive), world, settings.site.interval)
+        self._settings, self._market, self._book, self._world = settings, market, book, world
+        self._clock = settings.clock
+        self._submitter = Submitter(market, book, settings.clock, bidding.patience)
+        self._offering = Offering(
+            bidding,
+            market.rules,
+            bidding.terms(settings.site.name, settings.clock.speed),
+            book=book,
+            world=world,
+            history=history,
+            submitter=self._submitter,
+            method=method,
+        )
+        self._intake = Intake(bidding, market, book)
+        self._delivery = Delivery(bidding, book=book, world=world, signer=signer, sender=sender, clock=settings.clock)
+        self._settling = Settling(bidding, market, book=book, history=history, method=method, site=settings.site.name)
+
+    async def work(self) -> None:
+        """Run the loops; return once the plan is done, if it is to stop then."""
+        span = timedelta(seconds=self._settings.bidding.poll_s)
+        await _first_of(
+            self._until_done(),
+            every(span, self._clock, self._offer),
+            every(span, self._clock, self._intake.tick),
+            every(span, self._clock, self._delivery.tick),
+            every(span, self._clock, self._settling.tick),
+        )
+
+    async def _offer(self, now: datetime) -> None:
+        """Offer only while nothing is open from before."""
+        if await self._submitter.recover():
+            await self._offering.tick(now)
+
+    async def _until_done(self) -> None:
+        span = timedelta(seconds=self._settings.bidding.poll_s)
+        while not self._done(self._clock.now()):
+            await self._clock.sleep(span)
+
+    def _done(self, now: datetime) -> bool:
+        intervals = planned(self._settings.bidding, self._market.rules)
+        if not self._settings.bidding.stop_after_settlement or not intervals:
+            return False
+        patience = timedelta(seconds=self._settings.bidding.settle_wait_s)
+        return all(self._is_over(interval, now) for interval in intervals) or now >= intervals[-1].end + patience
+
+    def _is_over(self, interval: Interval, now: datetime) -> bool:
+        records = [record for record in self._book.ledger.offers.values() if record.offer.interval == interval]
+        if not records:
+            return now >= self._market.rules.gate_closes(interval)
+        return all(record.state in FINAL for record in records)
+
+    def close_books(self) -> None:
+        """Write the summary; raise what kept the plan from being settled."""
+        bidding, ledger = self._settings.bidding, self._book.ledger
+        summary = summarise(ledger, self._world, self._settling.differences, self._offering.findings)
+        if bidding.summary:
+            write_summary(Path(bidding.summary), summary)
+        problem = self._problem()
+        if problem is not None:
+            raise problem
+
+    def _problem(self) -> FirmwattError | None:
+        records = list(self._book.ledger.offers.values())
+        if not records and self._offering.insufficient is not None:
+            return self._offering.insufficient
+        if not records:
+            log.warning(
+                "nothing was offered: %s", "; ".join(map(str, self._offering.findings)) or "no interval was due"
+            )
+            return None
+        if any(record.state in UNRESOLVED for record in records):
+            return VenueError("the venue did not say what became of an offer; start again with the same journal to ask")
+        if any(record.state not in FINAL for record in records):
+            return self._settling.problem or VenueError("the venue did not settle every award; start again to go on")
+        return None

@@ -1,0 +1,130 @@
+"""
+The sandbox venue, the reference to copy: capability data from the venue, pure encode and decode, a thin client.
+
+| request | repeated here? | a reply that does not come |
+|---|---|---|
+| queries | yes, a bounded number of times: they change nothing | `VenueError`; for `status` `UnknownOutcomeError` |
+| `submit` | never | `UnknownOutcomeError`: only `status` can tell |
+| `report_meter` | only after the venue said it does not hold the batch | asks; `UnknownOutcomeError` in the end |
+
+A connection that was refused is a `VenueError`: nothing was sent, so nothing was applied.
+"""
+
+import logging
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from bidding.markets import Market, MeterReading, Receipt, Rules
+from bidding.markets.sandbox import wire
+from bidding.markets.sandbox.client import SandboxVenue, Session, open_session, raise_refusal
+from pipeline.clock import Clock
+from pipeline.errors import ConfigError, UnknownOutcomeError, VenueError
+from pipeline.messages.market import Award, Dispatch, Offer, Statement
+from pipeline.settings import load
+
+log = logging.getLogger(__name__)
+
+
+async def connect(path: Path, clock: Clock) -> Market:
+    """Return the venue of ``[venue.sandbox]``, its rules fetched; raise `ConfigError` when its clock is not ours."""
+    settings = load(path, "venue.sandbox", SandboxVenue)
+    session = open_session(settings)
+    try:
+        rules = await session.get(Rules, "/v1/rules")
+        _same_time(await session.get(wire.VenueClock, "/v1/clock"), clock)
+    except BaseException:
+        await session.close()
+        raise
+    return SandboxMarket(session, rules)
+
+
+class SandboxMarket:
+    """The venue behind `bidding.markets.Market`."""
+
+    def __init__(self, session: Session, rules: Rules) -> None:
+        self._session = session
+        self._rules = rules
+        self._pending: frozenset[str] = frozenset()
+
+    @property
+    def rules(self) -> Rules:
+        """What it accepts."""
+        return self._rules
+
+    def encode(self, offer: Offer) -> bytes:
+        """Write *offer* as a cumulative curve; what the venue has no word for travels in `note`."""
+        return wire.encode(offer)
+
+    def decode(self, document: bytes) -> Offer:
+        """Read back what `encode` wrote; raise `VenueError` on anything else."""
+        return wire.decode(document)
+
+    async def submit(self, document: bytes, offer_id: str) -> Receipt:
+        """Send *document* once and only once."""
+        response = await self._session.put(
+            f"/v1/offers/{quote(offer_id, safe='')}", document, self._session.settings.submit_timeout_s
+        )
+        raise_refusal(response)
+        try:
+            return Receipt.model_validate_json(response.content)
+        except ValidationError as error:
+            raise UnknownOutcomeError(
+                f"the venue's answer to offer {offer_id} was not understood: {wire.why(error)}"
+            ) from error
+
+    async def status(self, offer_id: str) -> Receipt | None:
+        """Ask what became of *offer_id*; None when the venue never took it."""
+        try:
+            return await self._session.find(Receipt, f"/v1/offers/{quote(offer_id, safe='')}", "unknown_offer")
+        except VenueError as error:
+            raise UnknownOutcomeError(f"what became of offer {offer_id} is not known: {error}") from error
+
+    async def awards(self, resource: str) -> tuple[Award, ...]:
+        """Return all awards to *resource*, oldest first."""
+        found = await self._session.get(wire.WireAwards, "/v1/awards", resource=resource)
+        return tuple(award.ours() for award in found.awards)
+
+    async def dispatches(self, resource: str) -> tuple[Dispatch, ...]:
+        """Return all instructions to *resource*, oldest first."""
+        found = await self._session.get(wire.WireDispatches, "/v1/dispatches", resource=resource)
+        return tuple(dispatch.ours() for dispatch in found.dispatches)
+
+    async def report_meter(self, resource: str, batch_id: str, readings: tuple[MeterReading, ...]) -> None:
+        """Send *readings*; when the reply is lost, ask whether they arrived, and send again only if they did not."""
+        path = f"/v1/meter/{quote(resource, safe='')}/{quote(batch_id, safe='')}"
+        document = wire.meter_document(readings)
+        for _ in range(self._session.settings.tries):
+            try:
+                response = await self._session.put(path, document, self._session.settings.meter_timeout_s)
+            except UnknownOutcomeError:
+                held = await self._session.find(wire.MeterBatch, path, "unknown_batch")
+                if held and held.sha256 == sha256(document).hexdigest():
+                    return
+            else:
+                raise_refusal(response)
+                return
+        raise UnknownOutcomeError(f"meter batch {batch_id} of {resource} was sent {self._session.settings.tries} times")
+
+    async def statement(self, resource: str) -> Statement | None:
+        """Return the venue's dollars so far, None while nothing is settled; say in the log what it waits for."""
+        found = await self._session.get(wire.WireStatement, "/v1/statements", resource=resource)
+        pending = frozenset(f"{entry.award_id}: {entry.reason}" for entry in found.pending)
+        for text in sorted(pending - self._pending):
+            log.info("not settled by the venue: %s", text)
+        self._pending = pending
+        return found.ours(self._rules.venue) if found.lines else None
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._session.close()
+
+
+def _same_time(venue: wire.VenueClock, clock: Clock) -> None:
+    """Refuse a venue whose clock is more than a second, ours or the machine's, away: its gate would not be ours."""
+    apart = abs(venue.now - clock.now())
+    if apart > timedelta(seconds=max(1.0, clock.speed)):
+        raise ConfigError(f"the venue's clock shows {venue.now}, ours is {apart} away; give both the same clock word")

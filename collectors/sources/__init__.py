@@ -1,0 +1,1 @@
+"""Sources, one device family per file: the file name is the source's name."""

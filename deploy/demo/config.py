@@ -1,0 +1,138 @@
+"""The settings of one run: a TOML file that every process reads. Text out of values; only `write` touches disk."""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from deploy.demo import realhost
+from deploy.demo.plan import GATE_CLOSURE, INTERVAL, NOTICE, ORIGIN, Options
+from deploy.fleet.settings import FleetSettings
+from pipeline.clock import Clock
+
+SITE = "demo-site"
+RESOURCE = "demo-resource"
+KEY_ID = "demo-1"
+
+
+@dataclass
+class Layout:
+    """Where everything of a run is, and what is known of it so far."""
+
+    folder: Path
+    bootstrap: str
+    options: Options
+    clock: Clock | None = None
+    venue_url: str | None = None
+    first_interval: datetime = ORIGIN
+
+    @property
+    def path(self) -> Path:
+        """The settings file."""
+        return self.folder / "firmwatt.toml"
+
+    @property
+    def archive(self) -> Path:
+        """The Parquet archive."""
+        return self.folder / "archive"
+
+    @property
+    def desk(self) -> Path:
+        """What market desks open."""
+        return self.folder / "desk.duckdb"
+
+    @property
+    def key(self) -> Path:
+        """The dispatcher's private key."""
+        return self.folder / "dispatch.key"
+
+    @property
+    def keyring(self) -> Path:
+        """The public keys that hosts obey."""
+        return self.folder / "keyring.toml"
+
+    @property
+    def mapping(self) -> Path:
+        """Whose GPU is whose on the real host."""
+        return self.folder / "mapping.toml"
+
+    def write(self) -> None:
+        """Put what is known now on disk, whole or not at all."""
+        draft = self.path.with_suffix(".draft")
+        draft.write_text(toml(sections(self)), encoding="utf-8")
+        draft.replace(self.path)
+
+
+def fleet_settings(layout: Layout) -> FleetSettings:
+    """Return the fleet's section."""
+    options = layout.options
+    return FleetSettings(
+        hosts=options.hosts,
+        seed=options.seed,
+        trace=str(options.trace.absolute()) if options.trace else "",
+        keyring=str(layout.keyring),
+        summary=str(layout.folder / "fleet.json"),
+    )
+
+
+def sections(layout: Layout) -> dict[str, dict[str, Any]]:
+    """Return every section of the settings file. Pure."""
+    fleet, options = fleet_settings(layout), layout.options
+    return {
+        "kafka": {"bootstrap": layout.bootstrap},
+        "clock": {"word": str(layout.clock) if layout.clock else ""},
+        "site": {"name": SITE, "interval_s": int(INTERVAL.total_seconds())},
+        "pipeline": {
+            "archive": str(layout.archive),
+            "desk": str(layout.desk),
+            "session_timeout_s": 4.0,
+            "data": str(layout.folder / "faust"),
+        },
+        "fleet": {name: getattr(fleet, name) for name in ("hosts", "seed", "trace", "keyring", "summary")},
+        "collector": {"host": realhost.HOST, "mapping": str(layout.mapping), "simulated": True},
+        "actuator": {
+            "host": realhost.HOST,
+            "keyring": str(layout.keyring),
+            "journal": str(layout.folder / "actuator.journal"),
+            "mapping": str(layout.mapping),
+            "simulated": True,
+        },
+        # A market cut to the size of the fleet, so that a small demo has something to sell.
+        "sandbox": {
+            "seed": options.seed,
+            "journal": str(layout.folder / "venue.journal"),
+            "lose_replies": options.lose_replies,
+            "interval_s": int(INTERVAL.total_seconds()),
+            "gate_closure_s": int(GATE_CLOSURE.total_seconds()),
+            "notice_s": int(NOTICE.total_seconds()),
+            "block_mw": "0.001",
+            "min_mw": "0.005",
+        },
+        "bidding": {
+            "resource": RESOURCE,
+            "journal": str(layout.folder / "bidding.journal"),
+            "archive": str(layout.archive),
+            "summary": str(layout.folder / "bidding.json"),
+            "key_file": str(layout.key),
+            "key_id": KEY_ID,
+            "first_interval_start": layout.first_interval.isoformat(),
+            "intervals": options.minutes,
+            "stop_after_settlement": True,
+        },
+        "venue.sandbox": {"url": layout.venue_url or ""},
+    }
+
+
+def toml(document: dict[str, dict[str, Any]]) -> str:
+    """Return *document* as TOML; a JSON string, number or boolean is a TOML one too. Pure."""
+    lines = []
+    for section, settings in document.items():
+        lines += [f"[{section}]", *(f"{name} = {json.dumps(given)}" for name, given in settings.items()), ""]
+    return "\n".join(lines)
+
+
+def keyring(public_key: bytes) -> str:
+    """Return the file of public keys that hosts read. Pure."""
+    return f'{KEY_ID} = "{base64.b64encode(public_key).decode()}"\n'

@@ -1,0 +1,46 @@
+"""
+Is the rollup getting on? Pure; the worker asks once a second.
+
+A consumer that has silently stopped fetching (faust-streaming #175, #629, #640) looks healthy from outside. So progress
+is judged by offsets: a partition with records waiting and none taken in for `STUCK_AFTER_S` ends the process, and
+whoever supervises it starts another.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+P = TypeVar("P", bound=Hashable)
+
+#: Machine time, seconds.
+STUCK_AFTER_S = 30.0
+GONE_AFTER_S = 10.0
+
+
+@dataclass(frozen=True)
+class Progress(Generic[P]):
+    """Where each partition stood, and since when."""
+
+    standing: Mapping[P, tuple[int, float]] = field(default_factory=dict)
+    answered_at: float | None = None
+    """When Kafka last told where partitions end."""
+
+    def seen(self, positions: Mapping[P, int], ends: Mapping[P, int], at: float) -> "Progress[P]":
+        """Return what is known after Kafka has answered at *at*; a partition without lag counts as moving."""
+        standing = {
+            partition: self.standing[partition]
+            if partition in self.standing
+            and self.standing[partition][0] == position
+            and ends.get(partition, position) > position
+            else (position, at)
+            for partition, position in positions.items()
+        }
+        return Progress(standing, at)
+
+    def stuck(self, at: float) -> list[P]:
+        """Return the partitions that have not moved for `STUCK_AFTER_S`."""
+        return [partition for partition, (_, since) in self.standing.items() if at - since >= STUCK_AFTER_S]
+
+    def is_gone(self, started_at: float, at: float) -> bool:
+        """Tell whether Kafka has not answered for `GONE_AFTER_S`."""
+        return at - (self.answered_at or started_at) > GONE_AFTER_S

@@ -1,0 +1,166 @@
+"""The worker as a process on a real Kafka: killed, doubled, stopped, and left without its broker."""
+
+import asyncio
+import random
+import signal
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+import pytest
+from integration.workers import Deployment, deployment, wait_for
+from unit.pipeline.ticks import NOON, steady
+
+from deploy.broker import node
+from pipeline import kafka as bus
+from pipeline.clock import Clock, real_clock_from
+from pipeline.codec import Codec
+from pipeline.interval import floor
+from pipeline.messages.telemetry import HostTick, SiteCapacity, SiteInterval
+from pipeline.rollup import Partition
+from pipeline.site import merged_interval
+from pipeline.topics import HOST_TICKS, SITE_CAPACITY, SITE_INTERVALS, Topic
+
+pytestmark = pytest.mark.broker
+
+HOSTS, SPEED, INTERVAL = 16, 5.0, timedelta(seconds=20)
+RUN = timedelta(seconds=100)
+KILL_AFTER = timedelta(seconds=47)
+SECOND = timedelta(seconds=1)
+
+
+def faulty(ticks: Iterable[HostTick], chance: random.Random) -> list[tuple[datetime, HostTick]]:
+    """Return *ticks* with the instant each is sent: a fifth twice, a fifth up to 3 s late, overtaken by others."""
+    sent = []
+    for tick in ticks:
+        delay = chance.uniform(0, 3) if chance.random() < 0.2 else 0.0
+        sent.append((tick.measured_at + timedelta(seconds=delay), tick))
+        if chance.random() < 0.2:
+            sent.append((tick.measured_at + timedelta(seconds=chance.uniform(0, 3)), tick))
+    return sorted(sent, key=lambda pair: pair[0])
+
+
+async def send(bootstrap: str, clock: Clock, ticks: list[tuple[datetime, HostTick]]) -> None:
+    async with bus.Sender(bootstrap) as sender:
+        for instant, tick in ticks:
+            if instant > clock.now():
+                await clock.sleep_until(instant)
+            await sender.enqueue(HOST_TICKS, tick)
+        await sender.flush()
+
+
+async def everything(bootstrap: str, topic: Topic[msgspec.Struct]) -> list[tuple[int, msgspec.Struct]]:
+    """Return all messages of *topic* with their partitions."""
+    codec = Codec(topic)
+    async with bus.consumer(bootstrap, topic) as reader:
+        ends = await reader.end_offsets(reader.assignment())
+        found = []
+        for partition, end in ends.items():
+            while await reader.position(partition) < end:
+                for record in (await reader.getmany(partition, timeout_ms=200)).get(partition, []):
+                    found.append((record.partition, codec.decode(record.value)))  # noqa: PERF401 - over batches
+    return found
+
+
+def golden(bootstrap: str, site: str, start: datetime) -> dict[datetime, SiteInterval]:
+    """Return what a single computation without any fault makes of the ticks on Kafka."""
+    homes: defaultdict[int, dict[tuple[str, int], HostTick]] = defaultdict(dict)
+    for number, tick in asyncio.run(everything(bootstrap, HOST_TICKS)):  # type: ignore[arg-type] # a topic of structs
+        assert isinstance(tick, HostTick)
+        if tick.site == site:
+            homes[number][tick.host, tick.seq] = tick
+    parts = defaultdict(list)
+    for number in range(HOST_TICKS.partitions):
+        partition = Partition(number, INTERVAL, floor(start, INTERVAL))
+        for offset, (_, tick) in enumerate(sorted(homes[number].items())):
+            partition.add(tick, offset)
+        for partial in partition.closed([site], start + RUN):
+            parts[partial.interval.start].append(partial)
+    return {begin: merged_interval(tuple(each), HOST_TICKS.partitions, 1) for begin, each in parts.items()}
+
+
+def latest(bootstrap: str, site: str) -> dict[datetime, SiteInterval]:
+    """Return the highest revision of each interval of *site*, its number set to 1 for comparison."""
+    best: dict[datetime, SiteInterval] = {}
+    for _, figure in asyncio.run(everything(bootstrap, SITE_INTERVALS)):  # type: ignore[arg-type] # a topic of structs
+        assert isinstance(figure, SiteInterval)
+        known = best.get(figure.interval.start)
+        if figure.site == site and (known is None or figure.revision >= known.revision):
+            best[figure.interval.start] = figure
+    return {begin: msgspec.structs.replace(figure, revision=1) for begin, figure in best.items()}
+
+
+def test_a_killed_worker_duplicates_and_reordering_change_no_figure(kafka: str, tmp_path: Path) -> None:
+    """
+    Two workers, one killed with -9 in the middle; a fifth of the ticks twice, a fifth overtaken.
+
+    Every closed interval is equal, to the last bit, to what one fault-free computation makes of the same ticks.
+    """
+    clock = real_clock_from(NOON, SPEED)
+    place = deployment(tmp_path, kafka, clock, round(INTERVAL.total_seconds()))
+    with place.worker("worker-1") as first, place.worker("worker-2"):
+        start = floor(clock.now(), SECOND) + 2 * SECOND
+        hosts = (
+            steady(int(RUN / SECOND), 500.0 + number * 7.3, f"{place.site}-{number}", start, 8, site=place.site)
+            for number in range(HOSTS)
+        )
+        ticks = faulty(chain.from_iterable(hosts), random.Random(7))
+        middle = next(index for index, (instant, _) in enumerate(ticks) if instant > start + KILL_AFTER)
+        asyncio.run(send(kafka, clock, ticks[:middle]))
+        first.kill()
+        asyncio.run(send(kafka, clock, ticks[middle:]))
+        expected = golden(kafka, place.site, start)
+        closed = {begin for begin in expected if begin + INTERVAL <= start + RUN}
+
+        def agree() -> bool:
+            found = latest(kafka, place.site)
+            return all(found.get(begin) == expected[begin] for begin in closed)
+
+        wait_for(agree, 40, "every interval to equal the fault-free computation")
+
+    assert len(closed) >= 4
+    whole = [expected[begin] for begin in sorted(closed)[1:]]
+    assert all((figure.ticks, figure.ticks_missing) == (HOSTS * 20, 0) for figure in whole)
+    assert all((figure.covered_share, figure.partitions) == (1.0, 8) for figure in whole)
+
+
+def capacities(place: Deployment) -> list[SiteCapacity]:
+    found = asyncio.run(everything(place.bootstrap, SITE_CAPACITY))  # type: ignore[arg-type] # a topic of structs
+    return [figure for _, figure in found if isinstance(figure, SiteCapacity) and figure.site == place.site]
+
+
+def test_a_site_without_hosts_is_reported_and_sigterm_leaves_cleanly(kafka: str, tmp_path: Path) -> None:
+    place = deployment(tmp_path, kafka, real_clock_from(NOON, 1.0))
+    with place.worker("worker-1") as process:
+        wait_for(lambda: bool(capacities(place)), 15, "a capacity figure")
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(15) == 0
+    figure = capacities(place)[-1]
+    assert (figure.hosts, figure.load_kw, figure.partitions) == (0, 0.0, 8)
+    assert (tmp_path / "worker-1.log").read_text().count("\n") == 1
+
+
+def test_without_kafka_the_worker_says_so_in_one_line(tmp_path: Path) -> None:
+    place = deployment(tmp_path, "127.0.0.1:9", Clock())
+
+    done = subprocess.run(place.command("worker-1"), capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 5
+    assert done.stderr.count("\n") == 1
+    assert "no Kafka at 127.0.0.1:9" in done.stderr
+
+
+def test_a_worker_whose_kafka_dies_says_so_and_ends(fresh_kafka: str, tmp_path: Path) -> None:
+    place = deployment(tmp_path, fresh_kafka, Clock())
+    with place.worker("worker-1") as process:
+        node.stop(tmp_path / "broker")
+
+        assert process.wait(25) == 5
+    log = (tmp_path / "worker-1.log").read_text()
+    assert log.count("\n") == 2, log
+    assert "no Kafka at" in log
