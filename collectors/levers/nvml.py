@@ -43,7 +43,6 @@ class Nvml:
         if self._missing:
             self._session.reopen(now)
         devices = self._session.devices(now)
-        self._missing |= self._devices.keys()
         self._devices = {uuid: device for uuid, device in devices.items() if _can_be_limited(device)}
         found = {uuid: gpu for uuid, device in self._devices.items() if (gpu := _try_read(device)) is not None}
         self._missing = (self._missing | self._devices.keys()) - found.keys()

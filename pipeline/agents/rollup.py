@@ -116,7 +116,6 @@ class Rollup(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships 
             valid = committed is not None and committed.offset >= 0
             open_from = datetime.fromisoformat(committed.metadata) if valid and committed.metadata else None
             position = max(begins[partition], committed.offset if valid else 0)
-            position = ends[partition]
             self._consumer.seek(partition, position)
             state = Partition(partition.partition, self.length, open_from)
             self._owned[partition] = Owned(state, position, ends[partition], open_from)

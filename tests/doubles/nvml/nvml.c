@@ -47,7 +47,7 @@ typedef struct {
     uint32_t scope_mask;   /* bit n: power scope n answers */
     uint32_t reported_mw;  /* not 0: what fields 185 and 186 say instead of the model */
     uint32_t unsupported[MAX_UNSUPPORTED]; /* field ids that this card does not know */
-    uint32_t pad;
+    uint32_t field_code;   /* what those fields answer, 0 = NOT_SUPPORTED */
     uint64_t energy_uj;
     int64_t stepped_ns;    /* 0 = never */
     double instant_mw, average_mw;
@@ -323,7 +323,7 @@ static int knows(const gpu_t *gpu, unsigned field) {
 
 static nvmlReturn_t read_field(const gpu_t *gpu, nvmlFieldValue_t *field) {
     unsigned id = field->fieldId;
-    if (!knows(gpu, id)) return NOT_SUPPORTED;
+    if (!knows(gpu, id)) return gpu->field_code ? (nvmlReturn_t)gpu->field_code : NOT_SUPPORTED;
     if (id >= 185 && id <= 192 && (field->scopeId > 31 || !(gpu->scope_mask >> field->scopeId & 1)))
         return NOT_SUPPORTED;
     field->valueType = TYPE_UNSIGNED_INT;

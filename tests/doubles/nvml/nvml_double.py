@@ -88,7 +88,7 @@ class Gpu(ctypes.Structure):
         ("scope_mask", ctypes.c_uint32),
         ("reported_mw", ctypes.c_uint32),
         ("unsupported", ctypes.c_uint32 * MAX_UNSUPPORTED),
-        ("pad", ctypes.c_uint32),
+        ("field_code", ctypes.c_uint32),
         ("energy_uj", ctypes.c_uint64),
         ("stepped_ns", ctypes.c_int64),
         ("instant_mw", ctypes.c_double),

@@ -1,6 +1,8 @@
 """The actuator between core, journal and lever: no Kafka anywhere, its GPUs the stand-in's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -14,7 +16,7 @@ from collectors.actuator import Actuator
 from collectors.hands import Hands
 from collectors.journal import Journal, Record
 from collectors.lease import Bounds, Refusal, RefusalCode, release_jitter
-from collectors.levers import nvml
+from collectors.levers import GpuReading, nvml
 from collectors.mapping import Claim
 from pipeline.errors import EnvironmentProblem
 from pipeline.messages.control import AckStatus, CommandAck, LeaseCommand
@@ -263,9 +265,26 @@ async def test_a_lease_that_names_no_gpu_of_this_host_says_so(desk: Desk) -> Non
 
 
 async def test_an_idle_actuator_leaves_the_driver_alone(desk: Desk) -> None:
-    """Without lease and without journal NVML is not even opened: it does not have to be there."""
-    desk.host.set_driver(loaded=False)
+    """Without lease and without journal not one GPU is read."""
+    asked: list[datetime] = []
 
+    class Witness(nvml.Nvml):
+        def gpus(self, now: datetime) -> Mapping[str, GpuReading]:
+            asked.append(now)
+            return super().gpus(now)
+
+    desk.restart(Witness())
     await desk.after(60)
+    idle = list(asked)
+    await desk.hear(lease(1, cap(400), begins=desk.clock.now()))
 
-    assert desk.said == []
+    assert idle == []
+    assert asked != []
+
+
+async def test_a_lease_sent_ahead_is_known_after_a_restart(desk: Desk) -> None:
+    """Nothing was touched yet, and still its replay is refused."""
+    await desk.hear(lease(5, cap(400), begins=NOON + timedelta(seconds=30)))
+
+    assert desk.recorded == Record(highest_seq=5, previous_w={})
+    assert desk.limits_w == [700, 700, 700]

@@ -57,7 +57,7 @@ def limits_over_time(state: HostState, *seconds: float) -> list[dict[str, float]
 
 def test_a_cap_is_clamped_to_tier_device_and_previous_limit() -> None:
     """T3 may go to 30 % of 700 = 210 W, T2 to half = 350 W, T0 nowhere; one at 300 W stays there under a cap of 500."""
-    deep, high = lease(1, cap(1), cap(1, Tier.T2)), lease(2, cap(500))
+    deep, high = lease(1, cap(1), cap(1, Tier.T2), cap(1, Tier.T0)), lease(2, cap(500))
     lowered = replace(TRAINING, previous_w=300)
 
     assert caps_for(GPUS, deep) == {"a": 210, "b": 350}

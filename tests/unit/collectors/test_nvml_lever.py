@@ -1,5 +1,7 @@
 """The NVML lever against the stand-in library."""
 
+from datetime import timedelta
+
 import pytest
 from doubles.commands import H100, NOON
 from doubles.nvml.nvml_double import NO_PERMISSION, State
@@ -95,6 +97,17 @@ def test_a_lost_gpu_cannot_be_limited_and_the_others_can() -> None:
         apply(lever, host.uuid(0), 400)
     assert apply(lever, host.uuid(1), 400).requested_w == 400
     assert lever.gpus(NOON).keys() == {host.uuid(1)}
+
+
+def test_a_driver_reload_is_survived() -> None:
+    """Every handle is stale once; the next look opens NVML anew."""
+    host = fresh(gpus=1)
+    lever, uuid = opened(host)
+    host.reload_driver()
+
+    assert lever.gpus(NOON + timedelta(seconds=1)) == {}
+    assert lever.gpus(NOON + timedelta(seconds=2)).keys() == {uuid}
+    assert apply(lever, uuid, 400).requested_w == 400
 
 
 def test_a_gpu_nobody_has_seen_is_an_error() -> None:

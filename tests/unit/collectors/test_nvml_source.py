@@ -148,7 +148,7 @@ def test_a_field_that_says_the_gpu_is_gone_is_the_gpu_gone() -> None:
     host = fresh(gpus=1)
     source = nvml.connect()
     samples(source)
-    host.fail("nvmlDeviceGetFieldValues", GPU_IS_LOST, gpu=0)
+    host.gpu(0).unsupported[0], host.gpu(0).field_code = POWER_INSTANT, GPU_IS_LOST
 
     assert samples(source, 1)[0].quality == (Quality.LOST,)
 
