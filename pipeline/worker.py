@@ -76,7 +76,7 @@ class Worker:
                 rollup.run(sender),
                 keeper.run(),
                 faust.wait_until_stopped(),
-                self._announce(faust, rollup),
+                self._announce(faust, rollup, keeper),
                 self._watch(rollup),
             )
             if faust.crash_reason is not None:
@@ -118,9 +118,10 @@ class Worker:
         finally:
             await application.stop()
 
-    async def _announce(self, faust: Any, rollup: Rollup) -> None:
+    async def _announce(self, faust: Any, rollup: Rollup, keeper: Archive) -> None:
         """Say that the worker is ready, then wait for ever."""
         await rollup.assigned.wait()
+        await keeper.assigned.wait()
         await faust.tables.wait_until_recovery_completed()
         held = ",".join(str(partition.partition) for partition in sorted(rollup.positions()))
         print(f"ready {self.name}: telemetry partitions {held or 'none yet'}", file=sys.stderr, flush=True)  # noqa: T201

@@ -24,10 +24,17 @@ class History:
         self._world = world
         self._length = length
         self._past: dict[datetime, float] | None = None
+        self._reloads = 0
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """What grows whenever a reading may have changed: baselines of the same version are the same."""
+        return self._reloads, sum(figure.revision for figure in self._world.intervals.values())
 
     def reload(self, as_of: datetime) -> None:
         """Read the archive as it was known at *as_of*."""
         frame = interval_history(self._archive, self._world.site, as_of)
+        self._reloads += 1
         hours = self._length / timedelta(hours=1)
         self._past = {start: load_kw * hours for start, load_kw in frame.select("start", "load_kw").iter_rows()}
 

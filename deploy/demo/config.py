@@ -104,6 +104,7 @@ def sections(layout: Layout) -> dict[str, dict[str, Any]]:
             "seed": options.seed,
             "journal": str(layout.folder / "venue.journal"),
             "lose_replies": options.lose_replies,
+            "fault_queries": options.lose_replies > 0,
             "interval_s": int(INTERVAL.total_seconds()),
             "gate_closure_s": int(GATE_CLOSURE.total_seconds()),
             "notice_s": int(NOTICE.total_seconds()),

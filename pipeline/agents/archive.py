@@ -38,6 +38,9 @@ class Archive(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships
     group: str
     folder: Path
     session_timeout_s: float
+    assigned: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the group is settled."""
+    _taken_over: bool = False
     _records: defaultdict[TopicPartition, list[Any]] = field(default_factory=lambda: defaultdict(list))
     _publishing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _consumer: Any = None
@@ -55,12 +58,30 @@ class Archive(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships
     async def _loop(self) -> None:
         flushed_at = wall()
         while True:
-            for partition, records in (await self._consumer.getmany(timeout_ms=100)).items():
+            if self._taken_over:
+                await self._take_over()
+            batches = await self._consumer.getmany(timeout_ms=100)
+            if self._taken_over:
+                continue  # read before or after the rebalance, nobody can tell: all of it is read again
+            for partition, records in batches.items():
                 self._records[partition] += records
             held = sum(map(len, self._records.values()))
             if held >= FLUSH_ROWS or (held and wall() - flushed_at >= FLUSH_EVERY_S):
                 await self._flush()
                 flushed_at = wall()
+
+    async def _take_over(self) -> None:
+        """Begin where the partitions now held were committed, at the oldest record where they never were."""
+        self._taken_over = False
+        self._records.clear()
+        held = self._consumer.assignment()
+        begins = await self._consumer.beginning_offsets(held) if held else {}
+        positions = {
+            partition: max(begins[partition], await self._consumer.committed(partition) or 0) for partition in held
+        }
+        for partition in held & self._consumer.assignment():
+            self._consumer.seek(partition, positions[partition])
+        self.assigned.set()
 
     async def _flush(self) -> None:
         async with self._publishing:
@@ -93,8 +114,9 @@ class Archive(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - aiokafka's signature
         """Publish and commit what is held before another worker takes over."""
+        self.assigned.clear()
         await self._flush()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - aiokafka's signature
-        """Read on from what was committed: anything held since is read again."""
-        self._records.clear()
+        """Leave the rest to the loop: an error raised here would be swallowed."""
+        self._taken_over = True

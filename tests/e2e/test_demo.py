@@ -47,7 +47,7 @@ def test_the_loop_closes_while_replies_are_lost_and_a_worker_is_killed(tmp_path:
     """
     asked = 0
 
-    with demo(tmp_path, *SMALL, "--lose-replies", "0.2", "--kill-worker") as running:
+    with demo(tmp_path, *SMALL, "--lose-replies", "0.2", "--seed", "22", "--kill-worker") as running:
         await_condition(lambda: list(tmp_path.glob("*/desk.duckdb")), 60, "the desk")
         desk = the_run(tmp_path) / "desk.duckdb"
         while running.poll() is None:
@@ -60,6 +60,7 @@ def test_the_loop_closes_while_replies_are_lost_and_a_worker_is_killed(tmp_path:
     assert asked >= len(VIEWS), "the desk was read during the run"
     assert report["lost"] == 0
     assert report["ticks_produced"] > 24 * 60
+    assert report["venue_audit"]["replies_lost"] >= 1, "the seed makes it so"
     assert report["venue_audit"]["duplicate_submissions"] == 0
     assert report["statements_agree"] is True
     assert report["settlement_usd"] == report["venue_statement_usd"]

@@ -58,12 +58,14 @@ def test_a_worker_killed_with_9_loses_no_row_and_shows_none_twice(kafka: str, tm
     place = deployment(tmp_path, kafka, Clock())
     acks = [ack(f"{place.site}-{number % 7}", number) for number in range(400)]
     with place.worker("worker-1") as process:
-        asyncio.run(send(kafka, acks[:250], pace_s=0.005))
+        asyncio.run(send(kafka, acks[:250], pace_s=0.01))
         process.kill()
+    some = counted(place.desk, "acks", place.site)[0]
     asyncio.run(send(kafka, acks[250:]))
     with place.worker("worker-2"):
         wait_for(lambda: counted(place.desk, "acks", place.site)[1] == 400, 30, "all acknowledgements in the view")
 
+    assert 0 < some <= 250, "killed after some rows were archived"
     assert counted(place.desk, "acks", place.site) == (400, 400)
     assert counted(place.desk, "archive.control_ack", place.site)[0] >= 400
 
