@@ -140,8 +140,9 @@ def curve(firm: Firm, prices: Mapping[Tier, StepPrice], rules: Rules) -> tuple[O
     """
     Return the price-quantity steps, cheapest first; none when all together are below the venue's minimum.
 
-    A step below the minimum joins the next, dearer one, and so does the cheapest when there are more steps than the
-    venue takes: joined power is sold at the dearer price, never below its cost.
+    A first step below the minimum joins the next, dearer one, and so does the cheapest when there are more steps than
+    the venue takes: joined power is sold at the dearer price, never below its cost. The minimum is of the offer, so a
+    small last step stands by itself and does not make the cheap power before it dear.
     """
     totals = [contract_mw(power_kw, rules.block_mw) for power_kw in firm.cumulative_kw]
     steps: list[tuple[Decimal, StepPrice]] = []
@@ -156,16 +157,16 @@ def curve(firm: Firm, prices: Mapping[Tier, StepPrice], rules: Rules) -> tuple[O
 
 
 def merged(steps: Sequence[tuple[Decimal, StepPrice]], rules: Rules) -> list[tuple[Decimal, StepPrice]]:
-    """Join neighbours at the dearer price until each has the minimum and there are not too many."""
+    """Join neighbours at the dearer price until the first has the minimum and there are not too many."""
     joined: list[tuple[Decimal, StepPrice]] = []
     for quantity, price in steps:
-        if joined and (joined[-1][0] < rules.min_mw or joined[-1][1].price_per_mwh == price.price_per_mwh):
+        too_small = len(joined) == 1 and joined[0][0] < rules.min_mw
+        if joined and (too_small or joined[-1][1].price_per_mwh == price.price_per_mwh):
             joined[-1] = (joined[-1][0] + quantity, price)
         else:
             joined.append((quantity, price))
-    while len(joined) > 1 and (joined[-1][0] < rules.min_mw or len(joined) > rules.max_steps):
-        at = len(joined) - 2 if joined[-1][0] < rules.min_mw else 0
-        joined[at : at + 2] = [(joined[at][0] + joined[at + 1][0], joined[at + 1][1])]
+    while len(joined) > rules.max_steps:
+        joined[:2] = [(joined[0][0] + joined[1][0], joined[1][1])]
     return joined
 
 

@@ -28,8 +28,10 @@ class Codec(Generic[M]):
             return cast("Any", message).model_dump_json().encode()  # type: ignore[no-any-return]
         return self._encoder.encode(message)
 
-    def decode(self, payload: bytes) -> M:
-        """Return the message in *payload*; raise `DecodeError` on anything else."""
+    def decode(self, payload: bytes | None) -> M:
+        """Return the message in *payload*; raise `DecodeError` on anything else, a record without a value included."""
+        if payload is None:
+            raise DecodeError(f"{self._topic.name}: a record without a value")
         try:
             if self._decoder is None:
                 return cast("Any", self._topic.type).model_validate_json(payload)  # type: ignore[no-any-return]

@@ -1,7 +1,8 @@
 """Listening to the loop: live messages for the view, and at the end everything once more for the report."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -10,11 +11,18 @@ from deploy.demo.picture import Picture
 from deploy.demo.report import Run
 from pipeline import kafka
 from pipeline.clock import Clock
-from pipeline.codec import Codec
+from pipeline.codec import Codec, DecodeError
 from pipeline.market_topics import AWARDS, DISPATCHES, MARKET_TOPICS, OFFER_EVENTS, OFFERS, PERFORMANCE, STATEMENTS
 from pipeline.topics import ACKS, SITE_CAPACITY, SITE_INTERVALS, Topic
 
 LIVE: tuple[Topic[Any], ...] = (SITE_CAPACITY, SITE_INTERVALS, ACKS, *MARKET_TOPICS)
+
+
+def decoded(codec: Codec[Any], records: Iterable[Any]) -> Iterator[Any]:
+    """Yield what *records* say; what is no message of the topic is nobody's figure."""
+    for record in records:
+        with suppress(DecodeError):
+            yield codec.decode(record.value)
 
 
 async def listen(bootstrap: str, picture: Picture, clock: Clock) -> None:
@@ -23,8 +31,8 @@ async def listen(bootstrap: str, picture: Picture, clock: Clock) -> None:
     async with kafka.consumer(bootstrap, *LIVE) as reader:
         while True:
             for partition, records in (await reader.getmany(timeout_ms=200)).items():
-                for record in records:
-                    picture.add(codecs[partition.topic].decode(record.value), clock.now())
+                for message in decoded(codecs[partition.topic], records):
+                    picture.add(message, clock.now())
 
 
 async def read_all(bootstrap: str, *topics: Topic[Any]) -> dict[str, list[Any]]:
@@ -38,7 +46,7 @@ async def read_all(bootstrap: str, *topics: Topic[Any]) -> dict[str, list[Any]]:
         await reader.seek_to_beginning(*partitions)
         while behind := [p for p in partitions if await reader.position(p) < ends[p]]:
             for partition, records in (await reader.getmany(*behind, timeout_ms=200)).items():
-                found[partition.topic].extend(codecs[partition.topic].decode(record.value) for record in records)
+                found[partition.topic].extend(decoded(codecs[partition.topic], records))
     return found
 
 

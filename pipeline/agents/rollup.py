@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -27,8 +26,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from pipeline import kafka
 from pipeline.clock import Clock
+from pipeline.codec import Codec, DecodeError
 from pipeline.interval import floor
-from pipeline.messages.telemetry import HostTick
 from pipeline.pipeline_settings import membership
 from pipeline.rollup import Partition
 from pipeline.topics import HOST_RECORDS, HOST_TICKS, INTERVAL_PARTIALS, SITE_PARTIALS, Topic
@@ -40,7 +39,7 @@ SECOND = timedelta(seconds=1)
 GRACE = timedelta(milliseconds=250)
 #: Records taken at once: some 30 ms of decoding, so that the Faust agents beside us get their turn.
 BATCH = 2000
-TICKS = msgspec.json.Decoder(HostTick)
+TICKS = Codec(HOST_TICKS)
 
 
 @dataclass
@@ -128,7 +127,7 @@ class Rollup(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships 
             for record in records:
                 try:
                     tick = TICKS.decode(record.value)
-                except ValueError as error:  # msgspec's errors are ValueErrors
+                except DecodeError as error:
                     log.warning("tick at %s:%s passed over: %s", partition.partition, record.offset, error)
                 else:
                     owned.state.add(tick, record.offset)

@@ -115,6 +115,17 @@ def test_a_step_below_the_minimum_joins_the_dearer_one() -> None:
     assert [(s.quantity_mw, s.price_per_mwh) for s in decision.steps] == [(Decimal("0.13"), Decimal("20.00"))]
 
 
+def test_a_small_dear_step_does_not_make_the_cheap_power_dear() -> None:
+    """0.10 MW of T3 at 10 $/MWh stays at 10 though only 0.02 MW of T2 follow: the minimum is of the whole offer."""
+    decision = decide(window(pool(Tier.T3, 300, 100), pool(Tier.T2, 400, 20)))
+
+    assert isinstance(decision, Offer)
+    assert [(s.quantity_mw, s.price_per_mwh) for s in decision.steps] == [
+        (Decimal("0.10"), Decimal("10.00")),
+        (Decimal("0.02"), Decimal("20.00")),
+    ]
+
+
 def test_more_steps_than_the_venue_takes_are_joined_from_the_cheap_end() -> None:
     """Three tiers, two steps: T3 joins T2 at T2's price."""
     pools = (pool(Tier.T3, 300, 100), pool(Tier.T2, 400, 100), pool(Tier.T1, 400, 100))

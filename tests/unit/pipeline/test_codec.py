@@ -53,6 +53,12 @@ def test_garbage_is_refused_on_every_topic(garbage: bytes) -> None:
             Codec(topic).decode(garbage)
 
 
+def test_a_record_without_a_value_is_refused_like_garbage() -> None:
+    """Anybody may write a null to a topic; it stops no worker."""
+    with pytest.raises(DecodeError, match="without a value"):
+        Codec(HOST_TICKS).decode(None)
+
+
 def test_every_topic_has_a_name_of_its_own_and_a_version() -> None:
     """A changed shape is a new topic, so the version is part of the name."""
     names = [topic.name for topic in (*TOPICS, *MARKET_TOPICS)]
