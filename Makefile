@@ -6,7 +6,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup demo broker test check bench clean lock
+.PHONY: help setup demo broker test check bench kills clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,7 +32,10 @@ check: setup ## format, lint, types, import rules
 	@$(BIN)/yamllint --strict deploy/compose.yaml
 
 bench: setup ## one JSON line a figure
-	@set -e; for bench in tests/bench/bench_*.py; do $(BIN)/python "$$bench" $(ARGS); done
+	@set -e; for bench in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$bench" $(ARGS); done
+
+kills: setup ## kill the submitter with -9 again and again while the venue loses replies (ARGS="300 7": how often, seed)
+	@$(BIN)/python tests/long/kill_submitter.py $(or $(ARGS),300)
 
 lock: setup ## resolve the dependencies in pyproject.toml anew (ARGS=--upgrade for newest)
 	@$(BIN)/uv lock --quiet $(ARGS)

@@ -27,12 +27,13 @@ from bidding.agents.history import History
 from bidding.agents.offer import Offering, planned
 from bidding.agents.publish import Outbox
 from bidding.agents.settle import Settling
-from bidding.agents.summary import summarise
+from bidding.agents.summary import summarise, write_summary
 from bidding.book import Book
 from bidding.journal import Journal
 from bidding.ledger import UNRESOLVED
 from bidding.markets import Connect, Market
-from bidding.settings import Settings, write_summary
+from bidding.performance import LookBack
+from bidding.settings import Settings
 from bidding.signing import Signer
 from bidding.submit import Submitter
 from pipeline import plugins, topics
@@ -53,15 +54,14 @@ WINDOW_SLACK = timedelta(seconds=60)
 FINAL = frozenset({OfferState.REJECTED, OfferState.NOT_AWARDED, OfferState.SETTLED})
 
 
-async def run(settings: Settings) -> int:
-    """Bid until SIGTERM or SIGINT, or until the plan is settled; return the exit code."""
+async def run(settings: Settings) -> None:
+    """Bid until SIGTERM or SIGINT, or until the plan is settled."""
     work = asyncio.ensure_future(_bid(settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, work.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await work
-    return 0
 
 
 async def _bid(settings: Settings) -> None:
@@ -148,8 +148,10 @@ class Desk:
         self, settings: Settings, market: Market, *, book: Book, world: World, signer: Signer, sender: Sender
     ) -> None:
         bidding = settings.bidding
-        method: Method = plugins.load("pipeline.baselines", market.rules.baseline_method).baseline
-        history = History(Path(bidding.archive), world, settings.site.interval)
+        plugin = plugins.load("pipeline.baselines", market.rules.baseline_method)
+        method: Method = plugin.baseline
+        look_back = LookBack(plugin.LOOK_BACK_DAYS, plugin.REACH)
+        history = History(Path(bidding.archive), world, settings.site.interval, look_back)
         self._settings, self._market, self._book, self._world = settings, market, book, world
         self._clock = settings.clock
         self._submitter = Submitter(market, book, settings.clock, bidding.patience)
@@ -204,7 +206,9 @@ class Desk:
     def close_books(self) -> None:
         """Write the summary; raise what kept the plan from being settled."""
         bidding, ledger = self._settings.bidding, self._book.ledger
-        summary = summarise(ledger, self._world, self._settling.differences, self._offering.findings)
+        summary = summarise(
+            ledger, self._world, self._settling.differences, self._offering.findings, self._market.rules
+        )
         if bidding.summary:
             write_summary(Path(bidding.summary), summary)
         problem = self._problem()

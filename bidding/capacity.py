@@ -40,12 +40,12 @@ class Finding:
 class Window:
     """How much evidence a firm figure needs."""
 
-    confidence: float = 0.95
+    confidence: float
     """The share of slots that reach the firm figure."""
-    length: timedelta = timedelta(seconds=20)
-    slot: timedelta = timedelta(seconds=2)
+    length: timedelta
+    slot: timedelta
     """At least the spacing of capacity messages plus its jitter: an empty slot counts as nothing to sell."""
-    max_age: timedelta = timedelta(seconds=10)
+    max_age: timedelta
     """Without a message younger than this nothing is offered."""
 
     @property

@@ -49,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     from bidding import app, settings
 
-    return asyncio.run(app.run(settings.read(arguments.config, arguments.venue)))
+    asyncio.run(app.run(settings.read(arguments.config, arguments.venue)))
+    return 0
 
 
 def _venues(arguments: argparse.Namespace) -> int:

@@ -29,6 +29,8 @@ RELAX_GAIN = 0.5
 RELAX_STEP = 0.25
 
 FULL = 1.0
+#: From this share on a cap holds back next to nothing, and giving back a part of it would never come to an end.
+NEARLY_FULL = 0.99
 
 
 @dataclass(frozen=True)
@@ -125,19 +127,34 @@ def correct(now_plan: Plan, capacity: SiteCapacity, target_load_kw: float, deadb
     """
     Return the plan for what was measured: deeper above the deadband, a little shallower below it, else the same.
 
-    Only the dearest tier in use is relaxed, and only in proportion: 100 kW too little load on a cut set for 400 kW
-    gives back an eighth (`RELAX_GAIN` × 100 ÷ 400) of the way to no cap, never more than `RELAX_STEP`.
+    The dearest tier in use is relaxed first, in proportion: 100 kW too little load on a cut set for 400 kW gives back
+    an eighth (`RELAX_GAIN` × 100 ÷ 400) of the way to no cap, never more than `RELAX_STEP`. A cut set for less than the
+    surplus is given back whole, and the next cheaper tier answers for the rest. A tier given back stays in the plan at
+    its full limit: hosts must hear of it.
     """
     surplus_kw = target_load_kw - capacity.load_kw
     if surplus_kw < -deadband_kw:
         return plan(capacity, target_load_kw, now_plan)
-    used = [tier for tier in reversed(ORDER) if tier in now_plan.cuts]
-    if surplus_kw <= deadband_kw or not used:
-        return replace(now_plan, missing_kw=0.0)
-    cut = now_plan.cuts[used[0]]
-    back = min(RELAX_STEP, RELAX_GAIN * surplus_kw / cut.relief_kw) if cut.relief_kw > 0 else RELAX_STEP
-    relaxed = Cut(cut.share + (FULL - cut.share) * back, cut.relief_kw * (1 - back))
-    return replace(now_plan, cuts={**now_plan.cuts, used[0]: relaxed}, missing_kw=0.0)
+    cuts = dict(now_plan.cuts)
+    if surplus_kw > deadband_kw:
+        cuts |= relaxed({tier: cut for tier, cut in cuts.items() if cut.share < FULL}, surplus_kw)
+    return replace(now_plan, cuts=cuts, missing_kw=0.0)
+
+
+def relaxed(used: Mapping[Tier, Cut], surplus_kw: float) -> dict[Tier, Cut]:
+    """Return the cuts of *used* that change when *surplus_kw* is given back, dearest tier first."""
+    changed: dict[Tier, Cut] = {}
+    for tier in (tier for tier in reversed(ORDER) if tier in used):
+        if not surplus_kw > 0:
+            break
+        cut = used[tier]
+        if surplus_kw <= cut.relief_kw and cut.share < NEARLY_FULL:
+            back = min(RELAX_STEP, RELAX_GAIN * surplus_kw / cut.relief_kw)
+            changed[tier] = Cut(cut.share + (FULL - cut.share) * back, cut.relief_kw * (1 - back))
+            break
+        changed[tier] = Cut(FULL, 0.0)
+        surplus_kw -= cut.relief_kw
+    return changed
 
 
 @dataclass(frozen=True)

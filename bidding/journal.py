@@ -94,7 +94,7 @@ class Journal:
             raise EnvironmentProblem(f"cannot open the journal {self.path}: {error.strerror}") from error
         try:
             self._take()
-        except BaseException:
+        except BaseException:  # an interrupt too: the lock must not outlive the attempt
             os.close(self._file)
             raise
         return self

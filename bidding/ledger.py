@@ -64,7 +64,8 @@ class Commanded(Document):
     dispatch_id: str
     seq: int
     hosts: int
-    load_kw: float
+    load_kw: float | None
+    """None where leases were renewed while telemetry was silent."""
     target_kw: float
     expires_at: datetime
     cuts: dict[Tier, tuple[float, float]]

@@ -10,7 +10,7 @@ Quantities are rounded on the cumulated curve, so that neither a step nor the su
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -33,9 +33,9 @@ class Terms:
     site: str
     costs: Mapping[Tier, TierCost]
     """A tier that is not in it is never sold."""
-    margin: Decimal = Decimal("0.1")
+    margin: Decimal
     """On top of cost, as a share of it."""
-    window: Window = field(default_factory=Window)
+    window: Window
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def build(
         baseline_kw=baseline_kw,
         firm_kw=firm.total_kw,
         confidence=terms.window.confidence,
-        simulated=any(message.simulated for message in messages),
+        simulated=rules.simulated or any(message.simulated for message in messages),
     )
 
 

@@ -26,9 +26,14 @@ from pipeline.units import KW_PER_MW
 
 HISTORY_SCHEMA = pl.Schema([("start", pl.Datetime("us", "UTC")), ("load_kw", pl.Float64())])
 
-#: What the methods so far look back on: CAISO 10-in-10 walks back at most 45 days, and four hours within a day.
-HISTORY_DAYS = 45
-HISTORY_REACH = timedelta(hours=4)
+
+@dataclass(frozen=True)
+class LookBack:
+    """How much history a baseline method rests on; its module says so."""
+
+    days: int
+    reach: timedelta
+    """Before the event's start, on every day."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,15 @@ def events(intervals: Iterable[Interval], calendar: Calendar) -> list[Interval]:
     return runs
 
 
-def windows(event: Interval, calendar: Calendar) -> list[Interval]:
+def windows(event: Interval, calendar: Calendar, look_back: LookBack) -> list[Interval]:
     """
     Return the spans of history that *event*'s baseline may rest on, its own day first: the same local hours each.
 
     Where a clock change lies between, an hour more on either side, so that the local hours are in it whatever they are.
     """
     found = []
-    for back in range(HISTORY_DAYS + 1):
-        start, end = (instant - timedelta(days=back) for instant in (event.start - HISTORY_REACH, event.end))
+    for back in range(look_back.days + 1):
+        start, end = (instant - timedelta(days=back) for instant in (event.start - look_back.reach, event.end))
         same = start.astimezone(calendar.zone).utcoffset() == event.start.astimezone(calendar.zone).utcoffset()
         slack = timedelta(0) if same else timedelta(hours=1)
         found.append(Interval(start - slack, end + (slack if back else timedelta(0))))
@@ -155,5 +160,5 @@ def delivered_ratio(performance: Iterable[Performance]) -> float | None:
 
 
 def calendar_of(rules: Rules) -> Calendar:
-    """Return the venue's calendar."""
-    return Calendar(rules.timezone)
+    """Return the venue's calendar: its time zone, its holidays."""
+    return Calendar(rules.timezone, frozenset(rules.holidays))

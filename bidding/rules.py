@@ -13,9 +13,6 @@ from bidding.markets import Rules
 from pipeline.interval import floor
 from pipeline.messages.market import Offer
 
-#: Arrive this long before gate closure, so that the way to the venue and its clock may differ a little.
-GATE_MARGIN = timedelta(seconds=2)
-
 
 @dataclass(frozen=True)
 class Refusal:
@@ -29,9 +26,13 @@ class Refusal:
 
 
 def check(
-    offer: Offer, rules: Rules, now: datetime, standing: Iterable[Offer] = (), margin: timedelta = GATE_MARGIN
+    offer: Offer, rules: Rules, now: datetime, standing: Iterable[Offer], margin: timedelta
 ) -> tuple[Refusal, ...]:
-    """Return every rule that *offer* breaks at *now*; *standing* are the offers already on their way or taken."""
+    """
+    Return every rule that *offer* breaks at *now*; *standing* are the offers already on their way or taken.
+
+    It has to arrive *margin* before gate closure: the way to the venue takes time, and its clock may differ a little.
+    """
     refusals = [Refusal(rule.__name__, detail) for rule in RULES for detail in rule(offer, rules)]
     refusals += [Refusal("gate_closure", detail) for detail in gate_closure(offer, rules, now, margin)]
     refusals += [Refusal("horizon", detail) for detail in horizon(offer, rules, now)]

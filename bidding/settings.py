@@ -40,6 +40,7 @@ class Bidding(Section, frozen=True, kw_only=True):
     venue: str = "sandbox"
     """Plug-in name; the venue's own settings are in ``[venue.NAME]``."""
     journal: str = "var/bidding.journal"
+    """Everything that was sent, received and decided; a process with the same journal goes on from it."""
     archive: str = "var/archive"
     """Folder of the Parquet archive, for history."""
     summary: str = ""
@@ -47,6 +48,7 @@ class Bidding(Section, frozen=True, kw_only=True):
     key_file: str = "var/dispatch.key"
     """Ed25519 private key, mode 0600; `firmwatt bid keygen` makes one."""
     key_id: str = "dispatch-1"
+    """The name under which hosts know the public half."""
 
     first_interval_start: str = ""
     """ISO 8601, the first market interval to offer; empty: every interval from now on."""
@@ -56,6 +58,7 @@ class Bidding(Section, frozen=True, kw_only=True):
     """End once all planned intervals are settled."""
 
     confidence: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
+    """Share of the window's slots that must reach what is offered."""
     window_s: Annotated[float, msgspec.Meta(ge=20)] = 20
     """How much capacity history an offer rests on."""
     slot_s: Positive = 2
@@ -74,6 +77,7 @@ class Bidding(Section, frozen=True, kw_only=True):
     poll_s: Positive = 1
     """How often the venue and the plan are looked at."""
     retry_s: Positive = 0.5
+    """Between two questions what became of an offer, while the venue does not answer."""
     in_flight_s: Positive = 1
     """Between two questions before the venue's "never saw it" is believed."""
 
@@ -155,10 +159,3 @@ def read(path: Path, venue: str | None = None) -> Settings:
         site=load(path, "site", Site),
         bidding=msgspec.structs.replace(bidding, venue=venue) if venue else bidding,
     )
-
-
-def write_summary(path: Path, summary: msgspec.Struct) -> None:
-    """Write *summary* as JSON, whole or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
-    draft.replace(path)

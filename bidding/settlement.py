@@ -91,7 +91,7 @@ def settle(
         lines=lines,
         total=sum((entry.total for entry in lines), Decimal(0)),
         issued_at=now,
-        simulated=any(entry.simulated for entry in performance),
+        simulated=rules.simulated or any(entry.simulated for entry in performance),
     )
 
 

@@ -17,7 +17,6 @@ from datetime import timedelta
 from bidding.book import Book
 from bidding.ledger import UNRESOLVED, Absent, Intent, OfferRecord, Refused, Sent, Unknown
 from bidding.markets import Market, Receipt
-from bidding.rules import GATE_MARGIN
 from pipeline.clock import Clock
 from pipeline.errors import RejectedError, VenueError
 from pipeline.messages.market import Offer
@@ -29,19 +28,22 @@ log = logging.getLogger("bidding.submit")
 class Patience:
     """How long to wait between questions, spans of the clock."""
 
-    retry: timedelta = timedelta(milliseconds=500)
-    in_flight: timedelta = timedelta(seconds=1)
-    gate_margin: timedelta = GATE_MARGIN
+    retry: timedelta
+    """Between two questions to a venue that does not answer."""
+    in_flight: timedelta
+    """Between two questions before "never saw it" is believed."""
+    gate_margin: timedelta
+    """Nothing is sent later than this before gate closure."""
 
 
 class Submitter:
     """One venue's outbox; the journal remembers, this only drives."""
 
-    def __init__(self, market: Market, book: Book, clock: Clock, patience: Patience | None = None) -> None:
+    def __init__(self, market: Market, book: Book, clock: Clock, patience: Patience) -> None:
         self._market = market
         self._book = book
         self._clock = clock
-        self._patience = patience or Patience()
+        self._patience = patience
 
     async def submit(self, offer: Offer) -> OfferRecord:
         """

@@ -5,11 +5,11 @@ One small JSON file, replaced whole: written beside, fsynced, renamed, the folde
 limit is touched, so whoever starts next can put everything back.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from pipeline import files
 from pipeline.errors import ConfigError, EnvironmentProblem
 
 
@@ -35,7 +35,8 @@ class Journal:
             return
         if self._path:
             try:
-                _replace(self._path, msgspec.json.encode(record))
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                files.replace_durably(self._path, msgspec.json.encode(record))
             except OSError as error:
                 raise EnvironmentProblem(f"cannot write the journal {self._path}: {error.strerror}") from error
         self.record = record
@@ -52,18 +53,3 @@ def _read(path: Path) -> Record:
         raise ConfigError(
             f"{path} is no journal ({error}); compare limits with `nvidia-smi -q -d POWER`, then remove it"
         ) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -101,7 +101,7 @@ class Ears:
     async def hear(self, payload: bytes | None, *, is_history: bool) -> None:
         """Act on one record, whatever bytes it holds, and answer a refusal."""
         try:
-            refusal = await self.actuator.obey(CODEC.decode(payload or b""))
+            refusal = await self.actuator.obey(CODEC.decode(payload))
         except DecodeError as error:
             refusal = Refusal(f"not a signed command: {error}", RefusalCode.MALFORMED)
         if refusal is not None and not is_history:

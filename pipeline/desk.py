@@ -5,14 +5,12 @@ Any number of processes open it read-only while the archive grows: nobody writes
 change. It holds no data and can be built again at any time.
 """
 
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 
-from pipeline import archive
+from pipeline import archive, files
 from pipeline.archive_schemas import SCHEMAS
 from pipeline.desk_views import VIEWS, View
 from pipeline.errors import EnvironmentProblem
@@ -23,17 +21,12 @@ SOURCES_COMMENT = "The archived messages as they came, redeliveries included; th
 def build(desk: Path, folder: Path) -> None:
     """Write the file *desk* with its views over the archive in *folder*, replacing an older one in one step."""
     archive.prepare(folder)
-    scratch = desk.with_name(f".{desk.name}.{os.getpid()}.tmp")
     try:
         desk.parent.mkdir(parents=True, exist_ok=True)
-        scratch.unlink(missing_ok=True)
-        with duckdb.connect(str(scratch)) as connection:
+        with files.draft(desk) as draft, duckdb.connect(str(draft)) as connection:
             for statement in statements(folder.resolve()):
                 connection.execute(statement)
-        scratch.replace(desk)
     except (OSError, duckdb.IOException) as error:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
         raise EnvironmentProblem(f"cannot write {desk} ({error}); make room or fix the folder") from error
 
 

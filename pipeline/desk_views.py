@@ -7,6 +7,8 @@ shows the one that holds.
 
 from dataclasses import dataclass
 
+from pipeline.units import J_PER_KWH
+
 
 @dataclass(frozen=True)
 class View:
@@ -105,12 +107,13 @@ TOKENS_PER_WATT = View(
         "tokens_per_joule": "tokens / joule = tokens per second per watt, null where either is absent",
         **_SIMULATED,
     },
-    """
+    f"""
     SELECT site, interval_start, interval_end, pool.tier AS tier, pool.workload AS workload,
         pool.gpu_model AS gpu_model, pool.served_model AS served_model, pool.gpu_energy_kwh AS gpu_energy_kwh,
-        pool.tokens AS tokens, pool.tokens / nullif(pool.gpu_energy_kwh * 3.6e6, 0) AS tokens_per_joule, simulated
+        pool.tokens AS tokens, pool.tokens / nullif(pool.gpu_energy_kwh * {J_PER_KWH}, 0) AS tokens_per_joule,
+        simulated
     FROM (SELECT site, interval_start, interval_end, simulated, unnest(pools) AS pool FROM intervals)
-    """,
+    """,  # noqa: S608 - our own constant
 )
 
 OFFERS = View(
@@ -141,11 +144,11 @@ OFFERS = View(
     """
     WITH steps_of_life AS (
         SELECT * FROM archive.market_offer_event
-        QUALIFY row_number() OVER (PARTITION BY offer_id, state ORDER BY kafka_offset) = 1
+        QUALIFY row_number() OVER (PARTITION BY offer_id, state, "at" ORDER BY kafka_offset) = 1
     ), latest AS (
-        SELECT offer_id, max_by(state, kafka_offset) AS state, max_by("at", kafka_offset) AS state_at,
-            max_by(accepted_mw, kafka_offset) FILTER (accepted_mw IS NOT NULL) AS accepted_mw,
-            max_by(detail, kafka_offset) FILTER (detail IS NOT NULL) AS detail
+        SELECT offer_id, arg_max(state, row("at", kafka_offset)) AS state, max("at") AS state_at,
+            arg_max(accepted_mw, row("at", kafka_offset)) FILTER (accepted_mw IS NOT NULL) AS accepted_mw,
+            arg_max(detail, row("at", kafka_offset)) FILTER (detail IS NOT NULL) AS detail
         FROM steps_of_life GROUP BY offer_id
     )
     SELECT o.offer_id, resource, site, venue, product, interval_start, interval_end, revision,

@@ -1,5 +1,5 @@
 """
-Everything firmwatt raises on purpose, named by what to do next.
+The errors the packages share, named by what to do next.
 
     FirmwattError
     ├── ConfigError            fix the settings or the command line, then start again

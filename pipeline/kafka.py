@@ -78,11 +78,12 @@ class Sender:
         """
         codec = self._codecs.setdefault(topic.name, Codec(topic))
         try:
-            return await self._producer.send(  # type: ignore[no-any-return]
+            queued: asyncio.Future[Any] = await self._producer.send(
                 topic.name, codec.encode(message), key=codec.key(message)
             )
         except KafkaError as error:
             raise gone(self._bootstrap, error) from error
+        return queued
 
     async def send(self, topic: Topic[M], message: M) -> None:
         """Send *message* and return once the broker has acknowledged it."""

@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import fsum
 
-from pipeline.capacity import STALE_AFTER as STALE_AFTER  # noqa: PLC0414 - the messages' docstrings point here
-from pipeline.capacity import Reading, site_partial
+from pipeline.capacity import LastTwo, site_partial
 from pipeline.energy import MICROSECOND, HostShare, PoolKey, delta, parts_between
 from pipeline.interval import EPOCH, Interval, floor
 from pipeline.messages.telemetry import (
@@ -71,9 +70,9 @@ class Host:
         return tick
 
     @property
-    def reading(self) -> Reading:
+    def last_two(self) -> LastTwo:
         """What the gauges see."""
-        return Reading(self.latest, self.newest if self.early else self.before)
+        return LastTwo(self.latest, self.newest if self.early else self.before)
 
 
 @dataclass
@@ -170,15 +169,24 @@ class Partition:
             share = hosts[tick.host] = HostShare(tick.site)
         return share
 
+    def due(self, sites: Iterable[str], now: datetime) -> tuple[list[IntervalPartial], list[SitePartial]]:
+        """
+        Return what one round publishes.
+
+        Intervals are closed before the gauges are taken, so that no tick is in a figure and in `ticks_open` at once.
+        """
+        sites = tuple(sites)
+        return self.closed(sites, now), self.gauges(sites, now)
+
     def gauges(self, sites: Iterable[str], as_of: datetime) -> list[SitePartial]:
         """Return one partial for each of *sites*, also where this partition has no host of it."""
         self._forget(as_of)
-        readings: defaultdict[str, list[Reading]] = defaultdict(list)
+        by_site: defaultdict[str, list[LastTwo]] = defaultdict(list)
         for host in self.hosts.values():
-            readings[host.site].append(host.reading)
+            by_site[host.site].append(host.last_two)
         return [
-            site_partial(site, self.number, as_of, readings[site], self._ticks_open(site))
-            for site in sorted({*sites, *readings})
+            site_partial(site, self.number, as_of, by_site[site], self._ticks_open(site))
+            for site in sorted({*sites, *by_site})
         ]
 
     def _forget(self, now: datetime) -> None:

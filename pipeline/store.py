@@ -11,10 +11,10 @@ from pipeline.topics import SITE_INTERVALS
 
 def interval_history(archive: Path, site: str, as_of: datetime) -> pl.DataFrame:
     """
-    Return the intervals of *site* that had ended at *as_of*: `start`, `load_kw`, `covered_share`, `source`.
+    Return the intervals of *site* that had ended at *as_of*.
 
-    Of one interval the highest revision holds, and metered beats back-filled. An interval in which nothing at all was
-    measured is left out: a gap, not zero load.
+    Columns: `start`, `load_kw`, `covered_share`, `source`, `simulated`. Of one interval the highest revision holds, and
+    metered beats back-filled. An interval in which nothing at all was measured is left out: a gap, not zero load.
     """
     files = sorted((archive / SITE_INTERVALS.name).glob("*.parquet"))
     if not files:
@@ -37,6 +37,7 @@ def _history(intervals: pl.LazyFrame) -> pl.DataFrame:
             load_kw=pl.col("energy_kwh") / hours,
             covered_share="covered_share",
             source="source",
+            simulated="simulated",
         )
         .collect()
     )

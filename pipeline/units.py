@@ -1,12 +1,6 @@
-"""Physical units as types, and the one road from measured floats to contractual decimals."""
+"""The factors between physical units, and the one road from measured floats to contractual decimals."""
 
 from decimal import ROUND_DOWN, Decimal
-from typing import NewType
-
-Watts = NewType("Watts", float)
-Joules = NewType("Joules", float)
-Kilowatts = NewType("Kilowatts", float)
-KilowattHours = NewType("KilowattHours", float)
 
 W_PER_KW = 1000.0
 KW_PER_MW = 1000

@@ -27,7 +27,7 @@ from pipeline.pipeline_settings import Pipeline
 from pipeline.settings import Site
 from pipeline.streams import use_quick_transport
 from pipeline.topics import SITE_CAPACITY, SITE_INTERVALS, TOPICS
-from pipeline.watchdog import GONE_AFTER_S, Progress
+from pipeline.watchdog import GONE_AFTER_S, STUCK_AFTER_S, Progress
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Worker:
         await keeper.assigned.wait()
         await faust.tables.wait_until_recovery_completed()
         held = ",".join(str(partition.partition) for partition in sorted(rollup.positions()))
-        print(f"ready {self.name}: telemetry partitions {held or 'none yet'}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"ready {self.name}: telemetry partitions {held or 'none yet'}", file=sys.stderr, flush=True)  # noqa: T201 - supervisors wait for it
         await asyncio.Event().wait()
 
     async def _watch(self, rollup: Rollup) -> None:
@@ -143,7 +143,8 @@ class Worker:
             progress = progress.seen(rollup.positions(), ends, wall())
             if stuck := progress.stuck(wall()):
                 numbers = ", ".join(str(partition.partition) for partition in sorted(stuck))
-                raise FirmwattError(f"no progress on telemetry partition {numbers} for 30 s; start the worker again")
+                what = f"no progress on telemetry partition {numbers} for {STUCK_AFTER_S:g} s"
+                raise FirmwattError(f"{what}; start the worker again")
 
 
 def quiet() -> None:

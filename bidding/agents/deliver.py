@@ -84,18 +84,28 @@ class Delivery:
             self._plan, self._target_kw, self._sent_at, self._expires_at = Plan(), None, None, None
             return
         self._go_on(now)
+        end = self._event_end(active)
         capacity = self._world.whole_capacity
         if capacity is None or now - capacity.as_of > timedelta(seconds=self._settings.max_age_s):
             self._say(("telemetry", "no whole capacity message: caps stay as they are"))
+            await self._renew(now, active[0], end)
             return
         target_kw = min(self._target_of(instruction) for instruction in active)
         decided = self._decide(capacity, target_kw, float(active[0].reduction_mw * KW_PER_MW))
         decided = replace(decided, max_w={**dispatch.limits(capacity.pools), **decided.max_w})
         self._say(*((finding.name, finding.detail) for finding in decided.findings))
-        end = self._event_end(active)
         if decided.cuts and (decided.cuts != self._plan.cuts or self._renewal_due(now, end)):
             await self._command(decided, active[0], capacity, target_kw, end)
         self._plan, self._target_kw = decided, target_kw
+
+    async def _renew(self, now: datetime, instruction: Dispatch, event_end: datetime) -> None:
+        """Send the plan in force once more when its leases run out before the event: a blind spell must not end it."""
+        if self._target_kw is None or not self._renewal_due(now, event_end):
+            return
+        pools = (pool for message in self._world.capacity for pool in message.pools)
+        plan = replace(self._plan, max_w={**dispatch.limits(pools), **self._plan.max_w})
+        if plan.cuts and plan.max_w:  # without the GPUs' limits a share is no cap
+            await self._command(plan, instruction, None, self._target_kw, event_end)
 
     def _go_on(self, now: datetime) -> None:
         """Take over the leases that a process before this one may have sent and that are in force at *now*."""
@@ -148,7 +158,7 @@ class Delivery:
         return self._expires_at - now < max(longest / 2, ramp)
 
     async def _command(
-        self, decided: Plan, instruction: Dispatch, capacity: SiteCapacity, target_kw: float, event_end: datetime
+        self, decided: Plan, instruction: Dispatch, capacity: SiteCapacity | None, target_kw: float, event_end: datetime
     ) -> None:
         """Journal the round, then sign and send it: a sequence that may be out is never used again."""
         now = self._clock.now()
@@ -166,7 +176,7 @@ class Delivery:
                 dispatch_id=lease.dispatch_id,
                 seq=lease.seq,
                 hosts=len(leases),
-                load_kw=capacity.load_kw,
+                load_kw=capacity.load_kw if capacity else None,
                 target_kw=target_kw,
                 expires_at=lease.expires_at,
                 cuts={tier: (cut.share, cut.relief_kw) for tier, cut in decided.cuts.items()},
@@ -178,13 +188,13 @@ class Delivery:
             await answer
         self._sent_at, self._expires_at = now, lease.expires_at
         log.info(
-            "leases for %d hosts until %s: load %.1f kW, target %.1f kW, %s%s",
+            "leases for %d hosts until %s: load %s, target %.1f kW, %s%s",
             len(leases),
             lease.expires_at.isoformat(),
-            capacity.load_kw,
+            f"{capacity.load_kw:.1f} kW" if capacity else "not known",
             target_kw,
             ", ".join(f"{tier} at {cut.share:.0%}" for tier, cut in decided.cuts.items()),
-            " (simulated)" if capacity.simulated else "",
+            " (simulated)" if any(message.simulated for message in self._world.capacity) else "",
         )
 
     def _say(self, *findings: tuple[str, str]) -> None:

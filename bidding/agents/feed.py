@@ -1,5 +1,6 @@
 """What the site says: Kafka messages into a small picture of now. `listen` moves them, `World.take` keeps them."""
 
+import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from pipeline.kafka import consumer
 from pipeline.messages.control import AckStatus, CommandAck
 from pipeline.messages.telemetry import HostRecord, SiteCapacity, SiteInterval
 from pipeline.topics import Topic
+
+log = logging.getLogger("bidding.feed")
 
 #: Read from the beginning, because the newest of each key counts, however old; and from now on.
 KEPT: tuple[Topic[Any], ...] = (topics.HOST_RECORDS, topics.SITE_INTERVALS)
@@ -33,7 +36,6 @@ class World:
     hosts: dict[str, HostRecord] = field(default_factory=dict)
     ack_latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     acks_refused: int = 0
-    undecodable: int = 0
 
     def take(self, message: object) -> None:
         """Keep what is new in *message*; twice is once."""
@@ -73,5 +75,5 @@ async def listen(bootstrap: str, kept_or_live: tuple[Topic[Any], ...], offset: s
         async for message in reader:
             try:
                 world.take(codecs[message.topic].decode(message.value))
-            except DecodeError:
-                world.undecodable += 1
+            except DecodeError as error:
+                log.warning("message at %s:%s passed over: %s", message.topic, message.offset, error)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bidding.agents.feed import World
 from bidding.markets import MeterReading
-from bidding.performance import Metered, reading, windows
+from bidding.performance import LookBack, Metered, reading, windows
 from pipeline.calendar import Calendar
 from pipeline.interval import Interval
 from pipeline.messages.telemetry import SiteInterval
@@ -19,10 +19,11 @@ COVERED = 0.995
 class History:
     """One site's metering. The archive is read again when `reload` is called, and at the first question."""
 
-    def __init__(self, archive: Path, world: World, length: timedelta) -> None:
+    def __init__(self, archive: Path, world: World, length: timedelta, look_back: LookBack) -> None:
         self._archive = archive
         self._world = world
         self._length = length
+        self._look_back = look_back
         self._past: dict[datetime, float] | None = None
         self._reloads = 0
 
@@ -45,7 +46,7 @@ class History:
         energies = dict(self._past or {})
         metered = self._world.intervals.items()
         energies |= {start: figure.energy_kwh for start, figure in metered if figure.covered_share > 0}
-        spans = {span for event in events for span in windows(event, calendar)}
+        spans = {span for event in events for span in windows(event, calendar, self._look_back)}
         starts = {piece.start for span in spans for piece in span.split(self._length)}
         return tuple(
             reading(Interval(start, start + self._length), energies[start])

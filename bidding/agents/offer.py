@@ -10,12 +10,11 @@ from bidding.book import Book
 from bidding.capacity import Finding
 from bidding.markets import Rules
 from bidding.offers import NoOffer, Terms, build
-from bidding.performance import baseline_of, events
+from bidding.performance import baseline_of, calendar_of, events
 from bidding.rules import check
 from bidding.settings import Bidding
 from bidding.submit import Submitter
 from pipeline.baselines import Baseline, Method
-from pipeline.calendar import Calendar
 from pipeline.errors import InsufficientDataError
 from pipeline.interval import Interval, floor
 from pipeline.messages.market import Offer
@@ -62,7 +61,7 @@ class Offering:
         self._settings, self._rules, self._terms = settings, rules, terms
         self._book, self._world, self._history, self._submitter = book, world, history, submitter
         self._method = method
-        self._calendar = Calendar(rules.timezone)
+        self._calendar = calendar_of(rules)
         self._why_not: dict[Interval, NoOffer] = {}
         self._baselines: dict[Interval, tuple[object, Baseline]] = {}
         self.insufficient: InsufficientDataError | None = None

@@ -12,7 +12,6 @@ from bidding.markets import Market, MeterReading, Rules
 from bidding.settings import Bidding
 from bidding.settlement import Difference
 from pipeline.baselines import Method
-from pipeline.calendar import Calendar
 from pipeline.errors import InsufficientDataError, VenueError
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, OfferState, Statement
@@ -29,7 +28,7 @@ class Settling:
         self._settings, self._market, self._book, self._history = settings, market, book, history
         self._method, self._site = method, site
         self._rules: Rules = market.rules
-        self._calendar = Calendar(market.rules.timezone)
+        self._calendar = performance.calendar_of(market.rules)
         self._said = ""
         self.differences: list[Difference] = []
         self.problem: InsufficientDataError | VenueError | None = None

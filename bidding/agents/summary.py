@@ -1,15 +1,20 @@
 """What a run came to: the figures that `stop_after_settlement` leaves behind. Absent is null, never zero."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 
 from bidding.agents.feed import World
 from bidding.capacity import Finding
 from bidding.ledger import OURS, Ledger
+from bidding.markets import Rules
 from bidding.performance import delivered_ratio
 from bidding.settlement import Difference
+from pipeline.capacity import quantile
+from pipeline.errors import EnvironmentProblem
 from pipeline.messages.market import OfferState, Statement
 from pipeline.units import KW_PER_MW
 
@@ -27,6 +32,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ack_p99_ms: float | None
     acks: int
     acks_refused: int
+    currency: str
+    """Of both totals, whatever their names say."""
     settlement_usd: Decimal | None
     venue_statement_usd: Decimal | None
     differences: tuple[str, ...]
@@ -37,24 +44,29 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Submissions that the venue, asked, had never seen, and that were therefore repeated."""
 
 
-def summarise(ledger: Ledger, world: World, differences: Sequence[Difference], findings: Sequence[Finding]) -> Summary:
-    """Return the figures of everything in *ledger*."""
+def summarise(
+    ledger: Ledger, world: World, differences: Sequence[Difference], findings: Sequence[Finding], rules: Rules
+) -> Summary:
+    """Return the figures of everything in *ledger*, sold by *rules*."""
     offers = list(ledger.offers.values())
     performance = list(ledger.performance.values())
     latencies = sorted(world.ack_latency_ms)
     resolved = [record for record in offers if record.unknowns and record.state is not OfferState.UNKNOWN]
     statements: dict[bool, Statement] = {issuer == OURS: made for issuer, made in ledger.statements.items()}
     return Summary(
-        simulated=any(record.offer.simulated for record in offers) or any(p.simulated for p in performance),
+        simulated=rules.simulated
+        or any(record.offer.simulated for record in offers)
+        or any(p.simulated for p in performance),
         offers=len(offers),
         offered_kw=mean([float(record.offer.quantity_mw * KW_PER_MW) for record in offers]),
         awarded_kw=mean([float(award.quantity_mw * KW_PER_MW) for award in ledger.awards.values()]),
         delivered_kw=mean([figure.delivered_kw for figure in performance]),
         delivered_ratio=delivered_ratio(performance),
-        ack_p50_ms=percentile(latencies, 0.50),
-        ack_p99_ms=percentile(latencies, 0.99),
+        ack_p50_ms=tenth(quantile(latencies, 0.50)),
+        ack_p99_ms=tenth(quantile(latencies, 0.99)),
         acks=len(latencies),
         acks_refused=world.acks_refused,
+        currency=rules.currency,
         settlement_usd=statements[True].total if True in statements else None,
         venue_statement_usd=statements[False].total if False in statements else None,
         differences=tuple(map(str, differences)),
@@ -69,6 +81,18 @@ def mean(figures: Sequence[float]) -> float | None:
     return round(sum(figures) / len(figures), 3) if figures else None
 
 
-def percentile(ranked: Sequence[float], share: float) -> float | None:
-    """Return the nearest-rank percentile of sorted figures, None of nothing."""
-    return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))], 1) if ranked else None
+def tenth(figure: float | None) -> float | None:
+    """Return *figure* to a tenth."""
+    return None if figure is None else round(figure, 1)
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Write *summary* as JSON, whole or not at all; raise `EnvironmentProblem` when it cannot be."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise EnvironmentProblem(f"cannot write the summary {path}: {error.strerror}") from error

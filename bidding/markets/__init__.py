@@ -15,11 +15,12 @@ Venues, one file each: capability data, pure encode and decode, a thin client. T
 `sandbox` is the reference to copy.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.calendar import NERC_HOLIDAYS
 from pipeline.clock import Clock
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Dispatch, Document, Offer, Statement
@@ -51,6 +52,10 @@ class Rules(Document):
     """kWh on statements are rounded half to even to this many decimals; money to the cent, half to even."""
     sources: tuple[str, ...]
     """Where each figure comes from; `simulated` where the venue made it up."""
+    holidays: tuple[date, ...] = tuple(sorted(NERC_HOLIDAYS))
+    """Days that are no business days for the baseline; NERC's where the venue publishes none."""
+    simulated: bool = False
+    """No real money moves here, so every document about it says so."""
 
     @property
     def interval(self) -> timedelta:

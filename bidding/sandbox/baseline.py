@@ -73,9 +73,8 @@ class EventBaseline:
 
     days: tuple[date, ...]
     """Newest first."""
-    raw_ratio: Fraction
     ratio: Fraction
-    """`raw_ratio`, limited."""
+    """Event day ÷ like days over the adjustment window, limited."""
     unadjusted_kwh: Mapping[datetime, Fraction]
 
     def kwh(self, start: datetime) -> Fraction:
@@ -124,7 +123,6 @@ def event_baseline(
     raw = sum((Fraction(meter[start]) for start in window), Fraction(0)) / reference if reference else Fraction(1)
     return EventBaseline(
         days=tuple(day.date for day in days),
-        raw_ratio=raw,
         ratio=min(max(raw, RATIO_LOW), RATIO_HIGH),
         unadjusted_kwh={start: _mean(days, start) for start in event},
     )

@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from bidding.sandbox.wire import Wire
-from pipeline.interval import Interval, floor
+from pipeline.interval import floor
 
 PRODUCT = "energy-dr"
 VENUE = "sandbox"
@@ -77,10 +77,6 @@ class Rules(Wire):
     def decided_until(self, now: datetime) -> datetime:
         """Return the start of the first interval whose gate is still open at *now*."""
         return floor(now + timedelta(seconds=self.gate_closure_s), self.interval) + self.interval
-
-    def interval_from(self, start: datetime) -> Interval:
-        """Return the market interval that begins at *start*."""
-        return Interval(start, start + self.interval)
 
 
 class PublishedRules(Rules):

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from pipeline import files
+
 STOP_S = 20.0
 POLL_S = 0.05
 LOOKS, LOOK_S = 50, 0.005
@@ -65,9 +67,7 @@ def read(data: Path) -> Node | None:
 
 def write(node: Node) -> None:
     """Describe *node* in its data folder, all or nothing."""
-    part = file(node.data).with_suffix(".part")
-    part.write_text(node.as_json() + "\n", encoding="utf-8")
-    part.replace(file(node.data))
+    files.replace(file(node.data), f"{node.as_json()}\n".encode())
 
 
 def forget(data: Path) -> None:

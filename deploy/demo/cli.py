@@ -6,16 +6,23 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploy.demo.plan import Options, run_folder
 from pipeline.clock import wall
-from pipeline.errors import EnvironmentProblem
+from pipeline.errors import EnvironmentProblem, FirmwattError
+
+if TYPE_CHECKING:
+    from deploy.demo.run import Stage
 
 INTERRUPTED = 130
 REFRESH_S = 0.5
+
+
+class LoopOpenError(FirmwattError):
+    """Everything ran, the report is there, and the loop did not close."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,54 +56,69 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - a command line talks
 
 
-async def watched(work: Callable[[Any], Any], *, live: bool) -> dict[str, Any]:
+Work = Callable[["Stage"], Coroutine[Any, Any, dict[str, Any]]]
+
+
+async def watched(work: Work, *, live: bool) -> dict[str, Any]:
     """Run *work* with a stage to report to; show the live view on a terminal, a line a stage elsewhere."""
     from deploy.demo.run import Stage
 
     if not live:
-        return await work(Stage(say=say))  # type: ignore[no-any-return]
+        return await work(Stage(say=say))
 
     from rich.console import Console
     from rich.live import Live
 
     from deploy.demo.view import render
 
-    stage = Stage(say=lambda _: None)
+    said: list[str] = []
+    stage = Stage(say=said.append)
     task = asyncio.ensure_future(work(stage))
     with Live(console=Console(stderr=True), auto_refresh=False) as screen:
         while not task.done():
             screen.update(render(stage.picture, stage.clock.now(), stage.name, stage.described), refresh=True)
             await asyncio.wait({task}, timeout=REFRESH_S)
-    return await task  # type: ignore[no-any-return]
+    for line in said:
+        say(line)
+    return await task
 
 
 async def interruptible(options: Options, folder: Path) -> dict[str, Any]:
-    """Run the demo; SIGINT and SIGTERM cancel it, and it still stops everything it started."""
+    """Run the demo; SIGINT and SIGTERM cancel it once, and it still stops everything it started."""
     from deploy.demo.run import run
 
     loop, main_task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def interrupt() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, say, "stopping what was started; a moment")
+        if main_task:
+            main_task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, main_task.cancel if main_task else loop.stop)
-    live = sys.stderr.isatty() and not options.json
-    return await watched(lambda stage: run(options, folder, stage), live=live)
+        loop.add_signal_handler(number, interrupt)
+    return await watched(lambda stage: run(options, folder, stage), live=sys.stderr.isatty() and not options.json)
 
 
 def headline(report: dict[str, Any], folder: Path) -> str:
-    """Return what the demo says at the end, in five lines."""
-    agree = "agree to the cent" if report["statements_agree"] else f"differ: {report['statement_differences']}"
+    """Return what the demo says at the end."""
     size = f"{report['hosts']} hosts, {report['gpus']} GPUs (simulated)"
-    return f"""{size}: {report["ticks_produced"]} ticks, {report["lost"]} lost
-offered {report["offered_kw"]} kW, awarded {report["awarded_kw"]} kW, delivered {report["delivered_kw"]} kW
-settled ${report["settlement_usd"]}; the venue says ${report["venue_statement_usd"]}: {agree}
-look at  {folder / "report.html"}
-ask      firmwatt desk "FROM performance" --desk {folder / "desk.duckdb"}"""
+    lines = [
+        f"{size}: {report['ticks_produced']} ticks, {report['lost']} lost",
+        f"offered {report['offered_kw']} kW, awarded {report['awarded_kw']} kW, delivered {report['delivered_kw']} kW",
+        f"settled ${report['settlement_usd']}, the venue says ${report['venue_statement_usd']} (simulated prices)",
+        f"look at  {folder / 'report.html'}",
+        f'ask      firmwatt desk "FROM performance" --desk {folder / "desk.duckdb"}',
+    ]
+    return "\n".join(line for line in lines if "None" not in line)
 
 
 def main(argv: list[str]) -> int:
-    """Run the demo and return its exit code: 0 when the loop closed, 130 after Ctrl-C."""
+    """Run the demo and return its exit code: 0 when the loop closed, 1 with a reason when not, 130 after Ctrl-C."""
     given = parser().parse_args(argv)
     options = Options(**vars(given)).checked()
     folder = run_folder(options.runs, wall(), os.getpid()).absolute()
+    from deploy.demo.report import problem
     from deploy.demo.run import check
 
     check(options)
@@ -112,4 +134,8 @@ def main(argv: list[str]) -> int:
         print(json.dumps(report, indent=2))  # noqa: T201 - the report is the output
     else:
         say(headline(report, folder))
+    if options.keep:
+        say(f"the broker goes on; stop it with  firmwatt broker stop --data {folder / 'broker'}")
+    if reason := problem(report):
+        raise LoopOpenError(reason)
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 from deploy.demo import realhost
 from deploy.demo.plan import GATE_CLOSURE, INTERVAL, NOTICE, ORIGIN, Options
 from deploy.fleet.settings import FleetSettings
+from pipeline import files
 from pipeline.clock import Clock
 
 SITE = "demo-site"
@@ -60,9 +61,7 @@ class Layout:
 
     def write(self) -> None:
         """Put what is known now on disk, whole or not at all."""
-        draft = self.path.with_suffix(".draft")
-        draft.write_text(toml(sections(self)), encoding="utf-8")
-        draft.replace(self.path)
+        files.replace(self.path, toml(sections(self)).encode())
 
 
 def fleet_settings(layout: Layout) -> FleetSettings:

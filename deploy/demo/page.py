@@ -11,7 +11,9 @@ from jinja2 import Environment, StrictUndefined
 
 from deploy.demo.report import Run
 from pipeline.messages.telemetry import SiteCapacity
+from pipeline.units import KW_PER_MW
 
+TOKENS_PER_KTOKEN = 1000
 LOAD, BASELINE, TARGET = "measured load", "baseline", "target (baseline − award)"
 
 
@@ -31,14 +33,14 @@ def load_frame(run: Run) -> pl.DataFrame:
             continue
         for at in (award.interval.start, award.interval.end):
             rows.append((_instant(at), baseline_kw, BASELINE))
-            rows.append((_instant(at), baseline_kw - float(award.quantity_mw * 1000), TARGET))
+            rows.append((_instant(at), baseline_kw - float(award.quantity_mw * KW_PER_MW), TARGET))
     return pl.DataFrame(rows, schema={"at": pl.Datetime("ms"), "kw": pl.Float64, "series": pl.String}, orient="row")
 
 
 def tokens_frame(capacities: list[SiteCapacity]) -> pl.DataFrame:
-    """Return ``at``, ``tokens_per_s``, ``tier``: thousand tokens per second of the pools that count them."""
+    """Return ``at``, ``ktokens_per_s``, ``tier``: thousand tokens per second of the pools that count them."""
     rows = [
-        (_instant(capacity.as_of), pool.tokens_per_s / 1000, f"{pool.tier} {pool.workload}")
+        (_instant(capacity.as_of), pool.tokens_per_s / TOKENS_PER_KTOKEN, f"{pool.tier} {pool.workload}")
         for capacity in capacities
         for pool in capacity.pools
         if pool.tokens_per_s is not None

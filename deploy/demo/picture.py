@@ -1,23 +1,27 @@
 """What the demo knows of the running loop: a fold over the messages that pass by. Pure."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from bidding.capacity import pool_relief_kw
+from bidding.ledger import OURS
 from pipeline.messages.control import AckStatus, CommandAck
 from pipeline.messages.market import Award, Dispatch, Offer, OfferEvent, Performance, Statement
-from pipeline.messages.telemetry import SiteCapacity, SiteInterval, Workload
+from pipeline.messages.telemetry import PoolLoad, SiteCapacity, SiteInterval, Workload
+from pipeline.units import KW_PER_MW, W_PER_KW
 
-KEPT_EVENTS = 12
+KEPT_NOTES = 12
 KEPT_SECONDS = 400
 
 
 @dataclass(frozen=True)
-class Event:
-    """One line of the event list: when, and what happened."""
+class Note:
+    """One line of what happened, and when."""
 
     at: datetime
     text: str
@@ -38,15 +42,16 @@ class Picture:
     intervals: dict[datetime, SiteInterval] = field(default_factory=dict)
     applied: int = 0
     refused: int = 0
-    released: int = 0
-    events: deque[Event] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
+    commanded_hosts: set[str] = field(default_factory=set)
+    released_hosts: set[str] = field(default_factory=set)
+    notes: deque[Note] = field(default_factory=lambda: deque(maxlen=KEPT_NOTES))
 
     def note(self, at: datetime, text: str) -> None:
-        """Add a line to the event list."""
-        self.events.append(Event(at, text))
+        """Add a line to what happened."""
+        self.notes.append(Note(at, text))
 
     def add(self, message: Any, now: datetime) -> None:
-        """Take in one message of any kind; seeing it twice changes nothing but the event list."""
+        """Take in one message of any kind; seeing it twice changes nothing but the notes."""
         match message:
             case SiteCapacity():
                 self.capacity = message
@@ -85,10 +90,12 @@ class Picture:
         match ack.status:
             case AckStatus.APPLIED:
                 self.applied += 1
+                self.commanded_hosts.add(ack.host)
+                self.released_hosts.discard(ack.host)
             case AckStatus.REFUSED:
                 self.refused += 1
             case AckStatus.RELEASED:
-                self.released += 1
+                self.released_hosts.add(ack.host)
 
     def _add_offer_event(self, event: OfferEvent) -> None:
         self.states[event.offer_id] = event.state
@@ -101,7 +108,7 @@ class Picture:
         for award in self.awards.values():
             offer = self.offers.get(award.offer_id)
             if offer is not None and now in award.interval:
-                return offer.baseline_kw - float(award.quantity_mw * 1000)
+                return offer.baseline_kw - float(award.quantity_mw * KW_PER_MW)
         return None
 
     def baseline_kw(self, now: datetime) -> float | None:
@@ -119,19 +126,24 @@ class Picture:
             for pool in self.capacity.pools
             if pool.tokens_per_s is not None and pool.workload is Workload.INFERENCE
         ]
-        watts = sum(power_kw for _, power_kw in pools) * 1000
+        watts = sum(power_kw for _, power_kw in pools) * W_PER_KW
         return sum(tokens or 0.0 for tokens, _ in pools) / watts if watts > 0 else None
 
-    def flexible_kw(self) -> dict[str, float]:
+    def relief_kw(self) -> dict[str, float]:
         """Return the relief at each tier's floor, kW."""
-        flexible: dict[str, float] = {}
-        for pool in self.capacity.pools if self.capacity else ():
-            flexible[pool.tier] = flexible.get(pool.tier, 0.0) + max(pool.relief_kw, default=0.0)
-        return dict(sorted(flexible.items()))
+        return relief_by_tier(self.capacity.pools) if self.capacity else {}
+
+
+def relief_by_tier(pools: Iterable[PoolLoad]) -> dict[str, float]:
+    """Return what each tier could let go at its floor, kW, T0 first."""
+    relief: dict[str, float] = {}
+    for pool in pools:
+        relief[pool.tier] = relief.get(pool.tier, 0.0) + pool_relief_kw(pool)
+    return dict(sorted(relief.items()))
 
 
 def dollars(picture: Picture) -> tuple[Decimal | None, Decimal | None]:
     """Return our statement's total and the venue's, None where there is none yet."""
-    ours = picture.statements.get("firmwatt")
-    theirs = next((s for issuer, s in picture.statements.items() if issuer != "firmwatt"), None)
+    ours = picture.statements.get(OURS)
+    theirs = next((s for issuer, s in picture.statements.items() if issuer != OURS), None)
     return (ours.total if ours else None, theirs.total if theirs else None)

@@ -6,15 +6,19 @@ A figure nobody could measure is null, never zero. Everything in it is simulated
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from bidding.ledger import OURS
+from bidding.settlement import Difference, compare
+from deploy.demo.picture import relief_by_tier
+from pipeline.capacity import quantile
 from pipeline.messages.control import AckStatus, CommandAck
-from pipeline.messages.market import Award, Dispatch, Offer, OfferEvent, Performance, Statement, StatementLine
+from pipeline.messages.market import Award, Dispatch, Offer, OfferEvent, Performance, Statement
 from pipeline.messages.telemetry import SiteCapacity, SiteInterval, Workload
-from pipeline.units import J_PER_KWH
+from pipeline.units import J_PER_KWH, KW_PER_MW
 
 
 @dataclass
@@ -24,6 +28,7 @@ class Run:
     speed: float
     description: str
     ticks_produced: int
+    intervals_planned: int
     capacities: list[SiteCapacity] = field(default_factory=list)
     intervals: list[SiteInterval] = field(default_factory=list)
     acks: list[CommandAck] = field(default_factory=list)
@@ -47,10 +52,9 @@ def newest_intervals(intervals: Iterable[SiteInterval]) -> list[SiteInterval]:
     return sorted(newest.values(), key=lambda message: message.interval.start)
 
 
-def percentile(figures: Sequence[float], share: float) -> float | None:
-    """Return the nearest-rank percentile of *figures*, None of nothing."""
-    ranked = sorted(figures)
-    return ranked[min(len(ranked) - 1, int(share * len(ranked)))] if ranked else None
+def percentile(figures: Iterable[float], share: float) -> float | None:
+    """Return the nearest-rank percentile of *figures* to a tenth, None of nothing."""
+    return _rounded(quantile(sorted(figures), share))
 
 
 def ticks_aggregated(run: Run) -> int:
@@ -66,10 +70,8 @@ def capacity_by_tier(run: Run) -> dict[str, float] | None:
     known = [capacity for capacity in run.capacities if as_of is None or capacity.as_of <= as_of]
     if not known:
         return None
-    tiers: dict[str, float] = {}
-    for pool in max(known, key=lambda capacity: capacity.as_of).pools:
-        tiers[pool.tier] = tiers.get(pool.tier, 0.0) + max(pool.relief_kw, default=0.0)
-    return {tier: round(power_kw, 1) for tier, power_kw in sorted(tiers.items())}
+    newest = max(known, key=lambda capacity: capacity.as_of)
+    return {tier: round(relief_kw, 1) for tier, relief_kw in relief_by_tier(newest.pools).items()}
 
 
 def tokens_per_joule(intervals: Iterable[SiteInterval]) -> float | None:
@@ -93,17 +95,24 @@ def tokens_before_and_during(run: Run) -> tuple[float | None, float | None]:
     return tokens_per_joule(before), tokens_per_joule(i for i in metered if i.interval in awarded)
 
 
-def differences(statements: Sequence[Statement]) -> list[dict[str, str]]:
-    """Return where our statement and the venue's disagree, field by field; empty when they agree to the cent."""
-    ours = {line.award_id: line for s in statements if s.issuer == "firmwatt" for line in s.lines}
-    theirs = {line.award_id: line for s in statements if s.issuer != "firmwatt" for line in s.lines}
-    found = []
-    for award_id in sorted(ours.keys() | theirs.keys()):
-        for name in StatementLine.model_fields:
-            mine, other = (getattr(lines.get(award_id), name, None) for lines in (ours, theirs))
-            if mine != other:
-                found.append({"award_id": award_id, "field": name, "firmwatt": str(mine), "venue": str(other)})
-    return found
+def differences(statements: Sequence[Statement]) -> list[Difference] | None:
+    """Return where our statement and the venue's disagree; None while one of them is missing."""
+    ours = next((statement for statement in statements if statement.issuer == OURS), None)
+    theirs = next((statement for statement in statements if statement.issuer != OURS), None)
+    return compare(ours, theirs) if ours and theirs else None
+
+
+def problem(report: dict[str, Any]) -> str | None:
+    """Return why the loop did not close, in one line; None when it did."""
+    if report["lost"]:
+        return f"{report['lost']} of {report['ticks_produced']} ticks did not reach the site figures"
+    if report["offered_kw"] is None:
+        return "nothing was offered; the log of the bidding process says why"
+    if report["awarded_kw"] is None:
+        return f"{report['offered_kw']} kW were offered and none was awarded: the market cleared below our price"
+    if not report["statements_agree"]:
+        return f"our settlement and the venue's differ: {report['statement_differences'] or 'one is missing'}"
+    return None
 
 
 def _total(statements: Iterable[Statement]) -> str | None:
@@ -123,11 +132,12 @@ def summarise(run: Run) -> dict[str, Any]:
     """Return the report. kW are means over the awarded intervals; milliseconds are the machine's."""
     aggregated = ticks_aggregated(run)
     before, during = tokens_before_and_during(run)
-    latencies = [ack.latency_ms for ack in run.acks if ack.status is AckStatus.APPLIED and ack.latency_ms is not None]
+    applied = [ack for ack in run.acks if ack.status is AckStatus.APPLIED]
+    latencies = [ack.latency_ms for ack in applied if ack.latency_ms is not None]
     newest = max(run.capacities, key=lambda capacity: capacity.known_at, default=None)
     delivered = [performance.delivered_kw for performance in run.performance]
-    awarded = [float(award.quantity_mw * 1000) for award in run.awards]
-    offered: dict[datetime, Decimal] = {offer.interval.start: offer.quantity_mw * 1000 for offer in run.offers}
+    awarded = [float(award.quantity_mw * KW_PER_MW) for award in run.awards]
+    offered: dict[datetime, Decimal] = {offer.interval.start: offer.quantity_mw * KW_PER_MW for offer in run.offers}
     found = differences(run.statements)
     return {
         "simulated": True,
@@ -137,27 +147,30 @@ def summarise(run: Run) -> dict[str, Any]:
         "ticks_produced": run.ticks_produced,
         "ticks_aggregated": aggregated,
         "lost": run.ticks_produced - aggregated,
+        "sequence_holes": sum(interval.ticks_missing for interval in newest_intervals(run.intervals)),
         "capacity_kw": capacity_by_tier(run),
         "offered_kw": _mean_kw([float(quantity) for quantity in offered.values()]),
         "awarded_kw": _mean_kw(awarded),
         "delivered_kw": _mean_kw(delivered),
+        "reduction_kw": _mean_kw([performance.reduction_kw for performance in run.performance]),
         "delivered_ratio": round(sum(delivered) / sum(awarded), 4) if sum(awarded) > 0 else None,
-        "command_to_ack_p50_ms": _rounded(percentile(latencies, 0.50)),
-        "command_to_ack_p99_ms": _rounded(percentile(latencies, 0.99)),
-        "commands_applied": len(latencies),
+        "intervals_planned": run.intervals_planned,
+        "intervals_offered": len(offered),
+        "intervals_awarded": len(awarded),
+        "command_to_ack_p50_ms": percentile(latencies, 0.50),
+        "command_to_ack_p99_ms": percentile(latencies, 0.99),
+        "commands_applied": len(applied),
         "commands_refused": sum(ack.status is AckStatus.REFUSED for ack in run.acks),
-        "freshness_p50_ms": _rounded(
-            percentile([c.age_p50_ms / run.speed for c in run.capacities if c.age_p50_ms is not None], 0.50)
-        ),
-        "freshness_p99_ms": _rounded(
-            percentile([c.age_p99_ms / run.speed for c in run.capacities if c.age_p99_ms is not None], 0.99)
-        ),
+        "hosts_commanded": len({ack.host for ack in applied}),
+        "hosts_released": len({ack.host for ack in run.acks if ack.status is AckStatus.RELEASED}),
+        "freshness_p50_ms": percentile((c.age_p50_ms / run.speed for c in run.capacities if c.age_p50_ms), 0.50),
+        "freshness_p99_ms": percentile((c.age_p99_ms / run.speed for c in run.capacities if c.age_p99_ms), 0.99),
         "tokens_per_s_per_w_before": before,
         "tokens_per_s_per_w_during": during,
-        "settlement_usd": _total(s for s in run.statements if s.issuer == "firmwatt"),
-        "venue_statement_usd": _total(s for s in run.statements if s.issuer != "firmwatt"),
-        "statements_agree": bool(run.statements) and not found,
-        "statement_differences": found,
+        "settlement_usd": _total(s for s in run.statements if s.issuer == OURS),
+        "venue_statement_usd": _total(s for s in run.statements if s.issuer != OURS),
+        "statements_agree": found == [],
+        "statement_differences": [asdict(difference) for difference in found or ()],
         "venue_audit": run.audit,
         "machine": run.machine,
     }

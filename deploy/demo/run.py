@@ -7,10 +7,12 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+from aiokafka.errors import KafkaError
 
 from bidding import signing
 from deploy.broker import node as broker
@@ -20,17 +22,21 @@ from deploy.demo.picture import Picture
 from deploy.demo.plan import INTERVAL, ORIGIN, Options, first_interval
 from deploy.fleet import traces
 from deploy.fleet.history import history
-from pipeline import archive, desk, kafka, plugins
+from pipeline import archive, desk, files, kafka, plugins
 from pipeline.clock import Clock, real_clock_from, wall
 from pipeline.errors import EnvironmentProblem, FirmwattError
 from pipeline.market_topics import MARKET_TOPICS
 from pipeline.topics import HOST_TICKS, TOPICS
+from pipeline.units import W_PER_KW
 
 WORKERS = ("worker-1", "worker-2")
 #: From the end of the event to both statements, seconds of the machine.
 SETTLE_WITHIN_S = 90.0
 CATCH_UP_WITHIN_S = 30.0
 SEEN_WITHIN_S = 45.0
+#: A host lets go within five stages of five seconds of the clock: four and its jitter (`collectors.lease.Bounds`).
+RELEASED_WITHIN = timedelta(seconds=40)
+COLLECT_WITHIN_S = 120.0
 
 
 class BiddingError(FirmwattError):
@@ -50,6 +56,7 @@ class Stage:
     described: str = "SIMULATED"
     picture: Picture = field(default_factory=Picture)
     clock: Clock = field(default_factory=Clock)
+    worker_killed: bool = False
     started: float = field(default_factory=wall)
 
     def enter(self, name: str) -> None:
@@ -93,7 +100,7 @@ async def lay_out(options: Options, folder: Path, stage: Stage) -> config.Layout
     layout.keyring.write_text(config.keyring(signing.generate(layout.key)), encoding="utf-8")
     stage.enter(f"loading {options.history_days} simulated days of history")
     layout.archive.mkdir()
-    extra_kw = realhost.GPUS * realhost.MEAN_W / 1000 if realhost.possible() else 0.0
+    extra_kw = realhost.GPUS * realhost.MEAN_W / W_PER_KW if realhost.possible() else 0.0
     fleet = config.fleet_settings(layout)
     past = await asyncio.to_thread(history, fleet, options.history_days, ORIGIN, INTERVAL, extra_kw=extra_kw)
     archive.backfill(layout.archive, config.SITE, past, INTERVAL, simulated=True)
@@ -128,15 +135,17 @@ async def kill_a_worker(layout: config.Layout, children: Children, stage: Stage)
     """Kill the first Faust worker with -9 in the middle of the event."""
     await stage.clock.sleep_until(layout.first_interval + INTERVAL * layout.options.minutes / 2)
     children.kill(WORKERS[0])
+    stage.worker_killed = True
     stage.picture.note(stage.clock.now(), f"{WORKERS[0]} killed with -9")
     stage.say(f"{WORKERS[0]} killed with -9")
 
 
-async def seen_by_the_pipeline(picture: Picture, hosts: int) -> None:
+async def seen_by_the_pipeline(picture: Picture, hosts: int, children: Children) -> None:
     """Return once the site figures hold *hosts* hosts; raise `EnvironmentProblem` when they do not appear."""
     try:
         async with asyncio.timeout(SEEN_WITHIN_S):
-            while picture.capacity is None or picture.capacity.hosts < hosts:  # noqa: ASYNC110 - polled, it is a figure
+            while picture.capacity is None or picture.capacity.hosts < hosts:
+                children.check()
                 await asyncio.sleep(0.1)
     except TimeoutError as error:
         seen = picture.capacity.hosts if picture.capacity else 0
@@ -149,7 +158,7 @@ async def trade(layout: config.Layout, children: Children, stage: Stage) -> None
     """Start bidding and let it offer, be dispatched, deliver and settle; return when it has settled."""
     options = layout.options
     stage.enter("waiting for the first ticks of every host")
-    await seen_by_the_pipeline(stage.picture, options.hosts)
+    await seen_by_the_pipeline(stage.picture, options.hosts, children)
     layout.first_interval = first_interval(stage.clock.now())
     layout.write()
     end = layout.first_interval + INTERVAL * options.minutes
@@ -162,8 +171,19 @@ async def trade(layout: config.Layout, children: Children, stage: Stage) -> None
         raise BiddingError(last_line(children.log("bid")), code)
 
 
+async def released(stage: Stage, children: Children) -> None:
+    """Return once every host that was capped has let go, in stages and by itself; or after `RELEASED_WITHIN`."""
+    picture = stage.picture
+    deadline = stage.clock.now() + RELEASED_WITHIN
+    while picture.commanded_hosts - picture.released_hosts and stage.clock.now() < deadline:
+        children.check()
+        await asyncio.sleep(0.1)
+
+
 async def collect_run(layout: config.Layout, children: Children, stage: Stage) -> report.Run:
-    """Stop measuring, let the pipeline catch up, and read everything back."""
+    """Let the hosts release, stop measuring, let the pipeline catch up, and read everything back."""
+    stage.enter("hosts release in stages")
+    await released(stage, children)
     stage.enter("stopping the fleet, letting the pipeline catch up")
     async with httpx.AsyncClient(base_url=layout.venue_url or "", timeout=10, trust_env=False) as venue:
         audit = (await venue.get("/v1/audit")).json()
@@ -174,6 +194,7 @@ async def collect_run(layout: config.Layout, children: Children, stage: Stage) -
         speed=layout.options.speed,
         description=stage.described,
         ticks_produced=produced,
+        intervals_planned=layout.options.minutes,
         audit=audit,
         machine={
             "elapsed_s": round(wall() - stage.started, 1),
@@ -182,12 +203,23 @@ async def collect_run(layout: config.Layout, children: Children, stage: Stage) -
             "seed": layout.options.seed,
             "faust_workers": len(WORKERS),
             "fleet_ticks_acknowledged": fleet_count(layout.folder / "fleet.json"),
-            "worker_killed": layout.options.kill_worker,
+            "worker_killed": stage.worker_killed,
             "venue_loses_replies": layout.options.lose_replies,
             "run": layout.folder.name,
         },
     )
     return await tap.read_run(layout.bootstrap, run)
+
+
+async def collected(layout: config.Layout, children: Children, stage: Stage) -> report.Run:
+    """Do `collect_run`; a broker or a venue that dies meanwhile is one line."""
+    try:
+        async with asyncio.timeout(COLLECT_WITHIN_S):
+            return await collect_run(layout, children, stage)
+    except (KafkaError, TimeoutError) as error:
+        raise kafka.gone(layout.bootstrap, error) from error
+    except httpx.HTTPError as error:
+        raise EnvironmentProblem(f"the venue at {layout.venue_url} stopped answering: {error}") from error
 
 
 def fleet_count(summary: Path) -> int | None:
@@ -196,13 +228,6 @@ def fleet_count(summary: Path) -> int | None:
         return int(json.loads(summary.read_text(encoding="utf-8"))["ticks_produced"])
     except (OSError, ValueError, KeyError):
         return None
-
-
-def publish(path: Path, text: str) -> None:
-    """Write *text* to *path* by atomic rename: a reader sees all of it or nothing."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def point_latest_to(folder: Path) -> None:
@@ -216,22 +241,22 @@ async def run(options: Options, folder: Path, stage: Stage) -> dict[str, Any]:
     """Run the loop once in *folder* and return the report; everything it started has ended when it returns."""
     children = Children(folder)
     point_latest_to(folder)
+    kept = False
     try:
         layout = await lay_out(options, folder, stage)
         host = await start_all(layout, children, stage)
         works = [tap.listen(layout.bootstrap, stage.picture, stage.clock), weigh(children)]
         async with background(*works, *[realhost.breathe(host, stage.clock)] if host else []):
             await trade(layout, children, stage)
-            found = await collect_run(layout, children, stage)
+            found = await collected(layout, children, stage)
         await children.stop()
         figures = report.summarise(found)
-        publish(folder / "report.html", page.render(found, figures))
-        publish(folder / "report.json", json.dumps(figures, indent=2))
+        files.replace(folder / "report.html", page.render(found, figures).encode())
+        files.replace(folder / "report.json", json.dumps(figures, indent=2).encode())
+        kept = options.keep
     finally:
         await children.stop()
-        if options.keep:
-            stage.say(f"the broker goes on: firmwatt broker stop --data {folder / 'broker'}")
-        else:
+        if not kept:
             await asyncio.to_thread(broker.stop, folder / "broker")
             shutil.rmtree(folder / "broker", ignore_errors=True)
     return figures

@@ -15,6 +15,7 @@ from pipeline.codec import Codec, DecodeError
 from pipeline.market_topics import AWARDS, DISPATCHES, MARKET_TOPICS, OFFER_EVENTS, OFFERS, PERFORMANCE, STATEMENTS
 from pipeline.topics import ACKS, SITE_CAPACITY, SITE_INTERVALS, Topic
 
+AGREED = 2
 LIVE: tuple[Topic[Any], ...] = (SITE_CAPACITY, SITE_INTERVALS, ACKS, *MARKET_TOPICS)
 
 
@@ -75,15 +76,19 @@ async def read_run(bootstrap: str, run: Run) -> Run:
     run.awards = once(found[AWARDS.name], lambda m: m.award_id)
     run.dispatches = once(found[DISPATCHES.name], lambda m: m.dispatch_id)
     run.performance = once(found[PERFORMANCE.name], lambda m: m.award_id)
-    run.statements = once(found[STATEMENTS.name], lambda m: (m.statement_id, m.issuer))
+    run.statements = once(found[STATEMENTS.name], lambda m: m.issuer)
     return run
 
 
 async def caught_up(bootstrap: str, produced: int, aggregated: Callable[[Run], int], timeout_s: float) -> None:
-    """Return once the site figures hold *produced* ticks, or after *timeout_s*: the report then shows the loss."""
+    """
+    Return once the site figures hold exactly *produced* ticks, or after *timeout_s*: the report then shows the loss.
+
+    Twice in a row, because interval and gauge do not change in the same instant.
+    """
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while asyncio.get_running_loop().time() < deadline:
-        run = await read_run(bootstrap, Run(speed=1.0, description="", ticks_produced=produced))
-        if aggregated(run) >= produced:
-            return
+    agreed = 0
+    while agreed < AGREED and asyncio.get_running_loop().time() < deadline:
+        run = await read_run(bootstrap, Run(speed=1.0, description="", ticks_produced=produced, intervals_planned=0))
+        agreed = agreed + 1 if aggregated(run) == produced else 0
         await asyncio.sleep(0.5)

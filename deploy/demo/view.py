@@ -40,23 +40,24 @@ def figures(picture: Picture, now: datetime) -> Table:
         ("target", kw(picture.target_kw(now))),
         (
             "could let go",
-            "  ".join(f"{tier} {power_kw:,.0f}" for tier, power_kw in picture.flexible_kw().items()) + " kW",
+            "  ".join(f"{tier} {power_kw:,.0f}" for tier, power_kw in picture.relief_kw().items()) + " kW",
         ),
         ("tokens/s/W", "–" if tokens is None else f"{tokens:.2f} (inference)"),
         ("hosts", f"{capacity.hosts} reporting, {capacity.hosts_stale} stale" if capacity else "–"),
-        ("commands", f"{picture.applied} applied, {picture.refused} refused, {picture.released} released"),
-        ("settled", f"ours ${ours}, venue ${theirs}" if ours is not None else "–"),
+        ("commands", f"{picture.applied} applied, {picture.refused} refused"),
+        ("hosts capped", f"{len(picture.commanded_hosts - picture.released_hosts)} of {len(picture.commanded_hosts)}"),
+        ("settled", f"ours ${ours}, venue ${theirs} (simulated)" if ours is not None else "–"),
     ]
     for name, text in rows:
         table.add_row(Text(name, style="dim"), text)
     return table
 
 
-def events(picture: Picture) -> Table:
-    """Return the newest events, oldest first."""
+def notes(picture: Picture) -> Table:
+    """Return what happened last, oldest first."""
     table = Table.grid(padding=(0, 2))
-    for event in picture.events:
-        table.add_row(Text(f"{event.at:%H:%M:%S}", style="dim"), event.text)
+    for note in picture.notes:
+        table.add_row(Text(f"{note.at:%H:%M:%S}", style="dim"), note.text)
     return table
 
 
@@ -69,5 +70,5 @@ def render(picture: Picture, now: datetime, stage: str, simulated: str) -> Rende
             title=f"firmwatt demo · {stage} · {now:%Y-%m-%d %H:%M:%S} UTC (simulated clock)",
             subtitle=simulated,
         ),
-        Panel(events(picture), title="events"),
+        Panel(notes(picture), title="what happened"),
     )

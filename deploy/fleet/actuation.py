@@ -10,10 +10,11 @@ Delays are machine time, as they are on a real host; the leases' instants are fi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 
+from collectors import acks
 from collectors.lease import (
     Bounds,
     GpuLimits,
@@ -37,8 +38,6 @@ SET_S = (0.010, 0.050)
 SETTLE_S = 0.20
 #: A waiting lease is taken out of the general look at leases this long before its start, seconds of the machine.
 LEAD_S = 0.5
-#: Reported in place of what an untrusted payload claims.
-UNREAD = ""
 
 Watts = dict[str, float]
 
@@ -79,7 +78,7 @@ class Actuators:
         verdict = admit(signed, node.name, node.state, self._keyring, now, self._bounds)
         if isinstance(verdict, Refusal):
             self.refused += 1
-            await self._answer(refusal_ack(node, verdict, now))
+            await self._answer(acks.refused(node.name, verdict, now, simulated=True))
             return
         self.admitted += 1
         node.state = accept(node.state, verdict)
@@ -162,23 +161,4 @@ def _gpu_ack(
         before_w=None if before_w is None else round(before_w, 1),
         after_w=round(after_w, 1),
         binding=binding,
-    )
-
-
-def refusal_ack(node: Node, refusal: Refusal, now: datetime) -> CommandAck:
-    """Return the acknowledgement of a command that is not obeyed. What could not be trusted is not repeated."""
-    command = refusal.command
-    return CommandAck(
-        host=node.name,
-        command_id=command.command_id if command else UNREAD,
-        seq=command.seq if command else 0,
-        status=AckStatus.REFUSED,
-        reason=refusal.reason,
-        issued_at=command.issued_at if command else None,
-        acknowledged_at=now,
-        latency_ms=None,
-        before_w=None,
-        after_w=None,
-        gpus=(),
-        simulated=True,
     )

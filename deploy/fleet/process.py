@@ -23,7 +23,7 @@ from deploy.fleet.model import FleetModel
 from deploy.fleet.plan import Plan
 from deploy.fleet.publish import Produced, Publisher
 from deploy.fleet.settings import FleetSettings
-from pipeline import settings
+from pipeline import files, settings
 from pipeline.clock import Clock
 from pipeline.codec import Codec, DecodeError
 from pipeline.errors import FirmwattError
@@ -134,9 +134,8 @@ class Process:
                     for record in records:
                         try:
                             command = codec.decode(record.value)
-                        except (
-                            DecodeError
-                        ):  # no host to answer for: on a real site its collector would not see it either
+                        except DecodeError:
+                            # No host to answer for: on a real site its collector would not see it either.
                             continue
                         tasks.add(task := group.create_task(self._actuators.obey(command)))
                         task.add_done_callback(tasks.discard)
@@ -161,7 +160,7 @@ class Process:
 
 
 def _expected(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error in *errors* that firmwatt raises on purpose, else the first."""
+    """Return the first error in *errors* that says what to do, else the first."""
     leaves: list[BaseException] = []
     queue: list[BaseException] = [errors]
     while queue:
@@ -223,7 +222,5 @@ async def _serve(
 
 
 def write(path: Path, produced: Produced) -> None:
-    """Write the summary by atomic rename: a reader sees all of it or nothing."""
-    scratch = path.with_name(f".{path.name}.part")
-    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(produced)))
-    scratch.replace(path)
+    """Write the summary: a reader sees all of it or nothing."""
+    files.replace(path, msgspec.json.format(msgspec.json.encode(produced)))

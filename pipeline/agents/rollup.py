@@ -138,9 +138,10 @@ class Rollup(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships 
         sites = {self.site, *(host.site for owned in ready.values() for host in owned.state.hosts.values())}
         news: list[tuple[Topic[Any], Any]] = []
         for state in (owned.state for owned in ready.values()):
-            news += ((SITE_PARTIALS, gauge) for gauge in state.gauges(sites, now))
+            figures, gauges = state.due(sites, now)
+            news += ((SITE_PARTIALS, gauge) for gauge in gauges)
             news += ((HOST_RECORDS, record) for record in state.host_records())
-            news += ((INTERVAL_PARTIALS, figure) for figure in state.closed(sites, now))
+            news += ((INTERVAL_PARTIALS, figure) for figure in figures)
         try:
             await asyncio.gather(*[await sender.enqueue(topic, message) for topic, message in news])
         except KafkaError as error:

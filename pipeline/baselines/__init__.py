@@ -4,6 +4,8 @@ Baselines: what a site would have drawn had it not been called. One method a fil
 | member | purpose |
 |---|---|
 | `baseline(history, event, calendar)` | pure: the baseline of one event |
+| `LOOK_BACK_DAYS` | how many days before the event's own *history* has to cover |
+| `REACH` | how long before the event's start, on each of these days; a timedelta |
 
 *history* holds one row per metering interval before the end of the adjustment hours: `start` (Datetime, UTC) and
 `load_kw` (Float64, consumption positive), on a regular grid that divides the hour. What is missing is missing: a row

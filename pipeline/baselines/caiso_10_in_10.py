@@ -33,6 +33,7 @@ TARGET = {True: 10, False: 4}  # by business day
 MINIMUM = {True: 5, False: 4}
 RATIO_CAP = (0.8, 1.2)
 ADJUST_FROM, ADJUST_TO = timedelta(hours=4), timedelta(hours=1)  # before the event's start
+REACH = ADJUST_FROM
 
 
 def baseline(history: pl.DataFrame, event: Event, calendar: Calendar) -> Baseline:
@@ -140,7 +141,7 @@ def _choose(candidates: pl.DataFrame, *, business: bool) -> tuple[list[date], tu
         chosen += fallback.sort("event_hours_kw", "day", descending=True)["day"].head(short).to_list()
         chosen.sort(reverse=True)
     if len(chosen) < MINIMUM[business]:
-        what = "similar days with complete metering within 45 days of the event"
+        what = f"similar days with complete metering within {LOOK_BACK_DAYS} days of the event"
         raise InsufficientDataError(MINIMUM[business], len(chosen), what)
     walked = candidates
     if not short and len(chosen) == TARGET[business]:

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidding.markets import Market, MeterReading
+from bidding.performance import calendar_of
 from pipeline import plugins
-from pipeline.calendar import Calendar
 from pipeline.clock import Clock
 from pipeline.errors import (
     GateClosedError,
@@ -161,6 +161,15 @@ async def test_the_venue_says_what_it_accepts_and_where_each_figure_is_from(mark
     assert rules.price_floor < rules.price_cap
     assert rules.horizon_s > rules.gate_closure_s
     assert all(rules.sources)
+    assert rules.simulated or not any("simulated" in source for source in rules.sources)
+
+
+async def test_the_venue_publishes_the_holidays_of_last_year_and_this(market: Market) -> None:
+    """A baseline walks back over New Year."""
+    calendar = calendar_of(market.rules)
+
+    for year in (NOW.year - 1, NOW.year):
+        assert not calendar.is_business_day(date(year, 12, 25))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +177,7 @@ async def test_the_venue_says_what_it_accepts_and_where_each_figure_is_from(mark
 )
 async def test_a_local_day_has_as_many_intervals_as_it_has_hours(market: Market, day: date, hours: int) -> None:
     """Clocks change on 8 March and 1 November 2026 in the United States: 23 and 25 hours of 3600 / interval_s."""
-    local_day = Calendar(market.rules.timezone).bounds(day)
+    local_day = calendar_of(market.rules).bounds(day)
 
     assert len(list(local_day.split(market.rules.interval))) == hours * 3600 // market.rules.interval_s
 

@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from bidding.capacity import Window
 from bidding.markets import Rules
 from bidding.offers import Terms, offer_id
 from bidding.pricing import TierCost
+from bidding.submit import Patience
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Offer, OfferStep
 from pipeline.messages.telemetry import CAP_SHARES, PoolLoad, SiteCapacity, Tier, Workload
 from pipeline.tiers import FLOOR_SHARE
 
 NOON = datetime(2026, 7, 23, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
+GATE_MARGIN = 2 * SECOND
 #: Five minutes after noon: far enough ahead for any gate.
 INTERVAL = Interval(NOON + 5 * MINUTE, NOON + 6 * MINUTE)
 MAX_W = 1000.0
@@ -94,6 +98,17 @@ def costs(**by_tier: str) -> Mapping[Tier, TierCost]:
     }
 
 
+def window(confidence: float = 0.95) -> Window:
+    """Return 20 s of evidence in slots of 2 s, before a tail of 10 s."""
+    return Window(confidence, length=20 * SECOND, slot=2 * SECOND, max_age=10 * SECOND)
+
+
+def patience(milliseconds: float) -> Patience:
+    """Return the patience of a test: so long between questions, and 2 s before the gate."""
+    span = timedelta(milliseconds=milliseconds)
+    return Patience(retry=span, in_flight=span, gate_margin=GATE_MARGIN)
+
+
 def terms(**changes: object) -> Terms:
     """Return terms that sell T3 at 10, T2 at 20 and T1 at 30 $/MWh, without margin."""
     fields: dict[str, object] = {
@@ -101,6 +116,7 @@ def terms(**changes: object) -> Terms:
         "site": "site-1",
         "costs": costs(T3="10", T2="20", T1="30"),
         "margin": Decimal(0),
+        "window": window(),
     }
     return Terms(**(fields | changes))  # type: ignore[arg-type] # keyword by keyword as declared
 

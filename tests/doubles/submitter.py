@@ -17,13 +17,13 @@ from pathlib import Path
 
 import httpx
 from doubles import venue
-from doubles.builders import offer
+from doubles.builders import offer, patience
 
 from bidding.book import Book
 from bidding.journal import Journal, read
 from bidding.ledger import fold
 from bidding.markets import sandbox
-from bidding.submit import Patience, Submitter
+from bidding.submit import Submitter
 from pipeline.clock import Clock, real_clock_from
 from pipeline.interval import Interval
 from pipeline.messages.market import OfferState
@@ -31,7 +31,7 @@ from pipeline.messages.market import OfferState
 ORIGIN = datetime.fromisoformat("2026-07-23T12:00:00+00:00")
 FIRST = Interval(ORIGIN + timedelta(hours=1), ORIGIN + timedelta(hours=1, minutes=1))
 TAKEN = frozenset({OfferState.ACCEPTED, OfferState.PARTLY_ACCEPTED})
-QUICK = Patience(retry=timedelta(milliseconds=20), in_flight=timedelta(milliseconds=50))
+QUICK = patience(milliseconds=50)
 LONGEST_LIFE_BYTES = 9000
 """Of journal, about three offers: a life in work done, so that a slow machine kills at the same points."""
 LAST_BREATH_S = 0.01

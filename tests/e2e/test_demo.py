@@ -47,7 +47,7 @@ def test_the_loop_closes_while_replies_are_lost_and_a_worker_is_killed(tmp_path:
     """
     asked = 0
 
-    with demo(tmp_path, *SMALL, "--lose-replies", "0.2", "--seed", "22", "--kill-worker") as running:
+    with demo(tmp_path, *SMALL, "--lose-replies", "0.2", "--kill-worker") as running:
         await_condition(lambda: list(tmp_path.glob("*/desk.duckdb")), 60, "the desk")
         desk = the_run(tmp_path) / "desk.duckdb"
         while running.poll() is None:
@@ -65,6 +65,9 @@ def test_the_loop_closes_while_replies_are_lost_and_a_worker_is_killed(tmp_path:
     assert report["statements_agree"] is True
     assert report["settlement_usd"] == report["venue_statement_usd"]
     assert report["machine"]["worker_killed"] is True
+    assert report["hosts_released"] == report["hosts_commanded"] > 0, (
+        "in stages, by themselves, before they are stopped"
+    )
     assert 0 < report["delivered_kw"] <= report["awarded_kw"] <= report["offered_kw"]
     assert left_running(tmp_path) == []
 
@@ -114,19 +117,24 @@ def test_ctrl_c_at_any_moment_leaves_nothing_running(tmp_path: Path, moment: str
     assert list(tmp_path.glob("*/report.*")) == [], "no half-written report"
 
 
-def test_a_broker_killed_in_the_middle_is_one_line_and_nothing_stays(tmp_path: Path) -> None:
-    """The demo says what happened, exits with an error and stops what it started."""
+@pytest.mark.parametrize("stage", ["bidding;", "hosts release in stages"])
+def test_a_broker_killed_in_the_middle_is_one_line_and_nothing_stays(tmp_path: Path, stage: str) -> None:
+    """While bidding and while the report is read back: the demo says what happened and stops what it started."""
     with demo(tmp_path, *SMALL) as running:
-        await_condition(lambda: list(tmp_path.glob("*/bid.log")), 90, "bidding")
+        assert running.stderr is not None
+        for line in running.stderr:
+            if stage in line:
+                break
         (broker,) = (p for p in psutil.Process(running.pid).children(recursive=True) if "java" in p.name())
         broker.kill()
-        _, told = running.communicate(timeout=90)
+        _, told = running.communicate(timeout=150)
 
     assert running.returncode in {4, 5}
     last = told.splitlines()[-1]
     assert last.startswith("firmwatt demo:")
     assert "Traceback" not in told
     assert left_running(tmp_path) == []
+    assert list(tmp_path.glob("*/report.*")) == [], "no half-written report"
 
 
 def test_a_history_too_short_for_the_baseline_is_one_line(tmp_path: Path) -> None:

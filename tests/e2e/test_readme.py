@@ -15,6 +15,7 @@ from pipeline import plugins
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 SLOW_S = 900
+MEMORY_MB = 4096
 
 
 def commands() -> list[str]:
@@ -24,6 +25,13 @@ def commands() -> list[str]:
     return [line.removeprefix("$ ").split("#")[0].strip() for line in block[1].splitlines()]
 
 
+def desk_question() -> str:
+    """Return the SQL that the README asks the desk."""
+    question = re.search(r'firmwatt desk "(.*?)"', README.read_text())
+    assert question is not None
+    return question[1]
+
+
 def test_the_readme_opens_with_two_commands() -> None:
     """Nothing else has to be typed."""
     assert commands() == ["make demo", "make test"]
@@ -31,26 +39,41 @@ def test_the_readme_opens_with_two_commands() -> None:
 
 @pytest.mark.e2e
 def test_both_commands_work_in_a_fresh_clone(tmp_path: Path) -> None:
-    """A newcomer's clone, home and caches; the demo small, the tests a part of themselves."""
+    """
+    A newcomer's clone, home and caches: the demo as it is typed, the tests a part of themselves.
+
+    Afterwards the README's question to the desk has an answer.
+    """
     clone, home = tmp_path / "clone", tmp_path / "home"
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("not a git checkout: nothing to clone")
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     home.mkdir()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "VIRTUAL_ENV", "FIRMWATT_", "PYTHON"))}
-    environment = kept | {"HOME": str(home)}
-    arguments = {"make demo": "--hosts 8 --minutes 1", "make test": "tests/unit/pipeline/test_units.py -q"}
 
-    for command in commands():
+    def typed(*words: str) -> str:
         done = subprocess.run(
-            [*command.split(), f"ARGS={arguments[command]}"],
-            check=False, cwd=clone, env=environment, capture_output=True, text=True, timeout=SLOW_S,
-        )  # fmt: skip
+            words,
+            check=False,
+            cwd=clone,
+            env=kept | {"HOME": str(home)},
+            capture_output=True,
+            text=True,
+            timeout=SLOW_S,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
+    typed("make", "demo")
     report = json.loads((clone / "runs/latest/report.json").read_text())
+
     assert report["lost"] == 0
+    assert report["statements_agree"] is True
+    assert report["hosts"] == (201 if shutil.which("cc") else 200)
+    assert report["machine"]["peak_memory_mb"] <= MEMORY_MB
     assert (clone / "runs/latest/report.html").is_file()
+    assert "True" in typed(".venv/bin/firmwatt", "desk", desk_question()), "what it shows is marked as simulated"
+    assert "passed" in typed("make", "test", "ARGS=tests/unit/pipeline/test_units.py")
 
 
 def test_every_command_and_plugin_is_mentioned_somewhere() -> None:

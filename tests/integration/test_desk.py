@@ -138,8 +138,8 @@ OFFER = Offer(
 )
 
 
-def offer_event(state: OfferState) -> OfferEvent:
-    return OfferEvent(offer_id="o1", state=state, at=NOON)
+def offer_event(state: OfferState, seconds: float = 0) -> OfferEvent:
+    return OfferEvent(offer_id="o1", state=state, at=at(seconds))
 
 
 AWARD = Award(
@@ -311,6 +311,16 @@ def test_an_offer_shows_the_latest_step_of_its_life_once(place: Path) -> None:
     put(place, OFFER_EVENTS, *map(offer_event, states))
 
     assert ask(place, "SELECT offer_id, state, quantity_mw FROM offers") == [("o1", "accepted", Decimal("0.3"))]
+
+
+@pytest.mark.parametrize("redelivered", [0, 1, 2])
+def test_an_offer_sent_again_is_sent_whatever_is_redelivered_after_it(place: Path, redelivered: int) -> None:
+    """Sent, unknown, sent again: a state may be reached twice, and what happened last is the state."""
+    put(place, OFFERS, OFFER)
+    life = [offer_event(OfferState.SENT, 1), offer_event(OfferState.UNKNOWN, 2), offer_event(OfferState.SENT, 3)]
+    put(place, OFFER_EVENTS, *life, life[redelivered])
+
+    assert ask(place, "SELECT state, state_at FROM offers") == [("sent", at(3))]
 
 
 def test_a_dispatch_shows_how_its_hosts_answered(place: Path) -> None:

@@ -36,7 +36,7 @@ async def connect(path: Path, clock: Clock) -> Market:
     try:
         rules = await session.get(Rules, "/v1/rules")
         _same_time(await session.get(wire.VenueClock, "/v1/clock"), clock)
-    except BaseException:
+    except BaseException:  # a cancellation too: no connection may be left half-open
         await session.close()
         raise
     return SandboxMarket(session, rules)

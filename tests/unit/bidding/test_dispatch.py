@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from doubles.builders import NOON, capacity, pool
 from hypothesis import given
@@ -21,7 +22,7 @@ from bidding.dispatch import (
     target_kw,
     tier_relief,
 )
-from pipeline.messages.telemetry import HostPool, HostRecord, Tier, Workload
+from pipeline.messages.telemetry import CAP_SHARES, HostPool, HostRecord, SiteCapacity, Tier, Workload
 from pipeline.tiers import FLOOR_SHARE
 
 # 400 kW of T3 let 280 kW go at 30 %, 400 kW of T2 200 kW at 50 %, 200 kW of T1 60 kW at 70 %: 540 of 1 000 kW in all
@@ -120,10 +121,98 @@ def test_over_delivery_relaxes_the_dearest_tier_in_proportion() -> None:
     assert corrected.cuts[Tier.T2].relief_kw == pytest.approx(75)
 
 
-def test_relaxing_never_gives_back_more_than_a_quarter_at_once() -> None:
-    in_force = Plan({Tier.T3: Cut(0.6, 10.0)})
+def test_relaxing_never_gives_back_more_than_a_quarter_of_a_cut_at_once() -> None:
+    """190 kW too little on a cut set for 200 kW: half of the surplus would be 48 % of the way, a quarter is given."""
+    in_force = Plan({Tier.T3: Cut(0.6, 200.0)})
 
-    assert correct(in_force, capacity(NOON, load_kw=100), 700, deadband_kw=5).cuts[Tier.T3].share == pytest.approx(0.7)
+    assert correct(in_force, capacity(NOON, load_kw=510), 700, deadband_kw=5).cuts[Tier.T3].share == pytest.approx(0.7)
+
+
+def test_a_cut_that_holds_back_less_than_the_surplus_is_given_back_whole_and_stays_in_the_plan() -> None:
+    """60 kW too little, T2 holds back 4 kW: T2 to its full limit, T3 answers for 56 kW, 10 % of the way from 30 %."""
+    in_force = Plan({Tier.T3: Cut(0.3, 280.0), Tier.T2: Cut(0.97, 4.0)}, {(Tier.T2, "H100"): 1000.0})
+
+    corrected = correct(in_force, capacity(NOON, load_kw=640), 700, deadband_kw=5)
+
+    assert corrected.cuts[Tier.T2] == Cut(1.0, 0.0)
+    assert corrected.cuts[Tier.T3].share == pytest.approx(0.37)
+    assert caps_of(corrected, host("h1", Tier.T2))[0].cap_w == 1000.0
+
+
+def test_a_cut_that_is_nearly_full_is_given_back_whole_even_when_it_was_set_for_more() -> None:
+    in_force = Plan({Tier.T3: Cut(0.3, 280.0), Tier.T2: Cut(0.99, 80.0)})
+
+    assert correct(in_force, capacity(NOON, load_kw=640), 700, deadband_kw=5).cuts == {
+        Tier.T3: Cut(0.3, 280.0),
+        Tier.T2: Cut(1.0, 0.0),
+    }
+
+
+CUTS = st.fixed_dictionaries(
+    {},
+    optional={
+        tier: st.builds(Cut, st.floats(FLOOR_SHARE[tier], 1), st.floats(0, 400)) for tier in (Tier.T3, Tier.T2, Tier.T1)
+    },
+)
+
+
+@given(cuts=CUTS, surplus_kw=st.floats(5.01, 500))
+def test_over_delivery_never_deepens_a_cap_and_always_lifts_one_that_is_in_force(
+    cuts: dict[Tier, Cut], surplus_kw: float
+) -> None:
+    before = Plan(cuts)
+
+    after = correct(before, capacity(NOON, load_kw=700 - surplus_kw), 700, deadband_kw=5)
+
+    assert after.cuts.keys() == cuts.keys()
+    assert all(after.cuts[tier].share >= cut.share for tier, cut in cuts.items())
+    assert after.cuts != cuts or all(cut.share == 1 for cut in cuts.values())
+
+
+def under(caps: Plan, demand: dict[Tier, float]) -> SiteCapacity:
+    """Return what `SITE` shows under *caps* when its GPUs want *demand*, a share of their limit."""
+    pools = []
+    for tier, gpus in ((Tier.T3, 400), (Tier.T2, 400), (Tier.T1, 200)):
+        cut = caps.cuts.get(tier)
+        draw = min(demand[tier], cut.share if cut else 1.0)
+        relief_kw = tuple(gpus * max(0.0, draw - max(share, FLOOR_SHARE[tier])) for share in CAP_SHARES)
+        pools.append(msgspec.structs.replace(pool(tier, gpus * draw, 0), relief_kw=relief_kw))
+    return capacity(NOON, *pools)
+
+
+@given(
+    shares=st.tuples(st.floats(0.3, 0.6), st.floats(0.9, 0.999)),
+    reliefs=st.tuples(st.floats(1, 280), st.floats(0.1, 200)),
+    demand=st.fixed_dictionaries({tier: st.floats(0.75, 1) for tier in (Tier.T3, Tier.T2, Tier.T1)}),
+    over_kw=st.floats(20, 100),
+)
+def test_a_deep_cheap_cap_under_a_shallow_dear_one_is_given_back_until_the_load_is_at_its_target(
+    shares: tuple[float, float], reliefs: tuple[float, float], demand: dict[Tier, float], over_kw: float
+) -> None:
+    """Whatever the two were set for: an estimate that was wrong costs a correction more, not the target."""
+    caps = Plan({Tier.T3: Cut(shares[0], reliefs[0]), Tier.T2: Cut(shares[1], reliefs[1])})
+    target = under(caps, demand).load_kw + over_kw
+
+    for _ in range(60):
+        caps = correct(caps, under(caps, demand), target, deadband_kw=5)
+        assert all(FLOOR_SHARE[tier] <= cut.share <= 1 for tier, cut in caps.cuts.items())
+
+    load_kw = under(caps, demand).load_kw
+    assert abs(load_kw - target) <= 5.001 or (load_kw < target and all(cut.share == 1 for cut in caps.cuts.values()))
+
+
+def test_a_deep_cheap_cap_rises_once_the_dear_one_has_nothing_left_to_give() -> None:
+    """T3 at 30 % and T2 at 97 % hold 292 kW back, 60 kW more than asked: T2 goes, T3 rises to 42 %."""
+    wanted = dict.fromkeys((Tier.T3, Tier.T2, Tier.T1), 1.0)
+    caps = Plan({Tier.T3: Cut(0.3, 280.0), Tier.T2: Cut(0.97, 12.0)})
+    target = under(caps, wanted).load_kw + 60
+
+    for _ in range(12):
+        before, caps = caps, correct(caps, under(caps, wanted), target, deadband_kw=1)
+        assert caps.cuts[Tier.T3].share >= before.cuts[Tier.T3].share
+
+    assert caps.cuts[Tier.T2].share == 1
+    assert caps.cuts[Tier.T3].share == pytest.approx(0.42, abs=0.005)
 
 
 @given(target=st.floats(0, 1200), powers=st.tuples(*[st.floats(0, 500)] * 3), parts=st.tuples(*[st.floats(0, 1)] * 3))

@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from doubles import builders
 from doubles.builders import INTERVAL, NOON, capacity, costs, pool, rules, terms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidding.capacity import Window, firm_kw
+from bidding.capacity import firm_kw
 from bidding.offers import NoOffer, build, offer_id
 from bidding.pricing import TierCost, round_up, throughput_kept, tokens_lost_per_s, tokens_per_mwh
 from pipeline.messages.market import Offer
@@ -48,6 +49,16 @@ def test_each_tier_is_a_step_and_the_cheapest_comes_first() -> None:
     assert decision.as_of == NOON
 
 
+@pytest.mark.parametrize(
+    ("venue", "telemetry", "offer"), [(False, False, False), (True, False, True), (False, True, True)]
+)
+def test_an_offer_is_simulated_if_the_venue_or_any_telemetry_is(*, venue: bool, telemetry: bool, offer: bool) -> None:
+    decision = decide(window(pool(Tier.T3, 700, 200), simulated=telemetry), simulated=venue)
+
+    assert isinstance(decision, Offer)
+    assert decision.simulated is offer
+
+
 def test_the_untouchable_tier_is_never_sold() -> None:
     """A pool of T0 that claims to let 500 kW go sells nothing."""
     claims = msgspec.structs.replace(pool(Tier.T0, 1000, 0), relief_kw=(500.0,) * 15)
@@ -72,7 +83,7 @@ def test_firm_is_what_nearly_all_slots_reach() -> None:
     ]
 
     def total(confidence: float) -> float:
-        return firm_kw(messages, Window(confidence=confidence), NO_EXCESS, NOON, (Tier.T3,)).total_kw
+        return firm_kw(messages, builders.window(confidence), NO_EXCESS, NOON, (Tier.T3,)).total_kw
 
     assert total(0.95) == pytest.approx(100)
     assert total(0.90) == pytest.approx(200)

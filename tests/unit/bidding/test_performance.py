@@ -7,12 +7,14 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from doubles.builders import INTERVAL, MINUTE, award
+from doubles.builders import INTERVAL, MINUTE, award, rules
 
 from bidding.markets import MeterReading
 from bidding.performance import (
+    LookBack,
     Metered,
     baseline_of,
+    calendar_of,
     delivered_ratio,
     event_days,
     events,
@@ -22,6 +24,7 @@ from bidding.performance import (
     windows,
 )
 from pipeline.baselines import Baseline
+from pipeline.baselines.caiso_10_in_10 import LOOK_BACK_DAYS, REACH
 from pipeline.baselines.caiso_10_in_10 import baseline as caiso
 from pipeline.calendar import Calendar
 from pipeline.errors import InsufficientDataError
@@ -30,6 +33,7 @@ from pipeline.messages.market import Award, Performance
 
 PACIFIC = Calendar("America/Los_Angeles")
 HOUR = timedelta(hours=1)
+LOOK_BACK = LookBack(LOOK_BACK_DAYS, REACH)
 
 
 def hour(day: str, ending: int) -> Interval:
@@ -115,7 +119,7 @@ def test_the_event_is_adjusted_by_the_hours_before_its_first_interval() -> None:
 
 
 def test_history_reaches_four_hours_and_45_days_back() -> None:
-    spans = windows(INTERVAL, PACIFIC)
+    spans = windows(INTERVAL, PACIFIC, LOOK_BACK)
 
     assert len(spans) == 46
     assert spans[0] == Interval(INTERVAL.start - 4 * HOUR, INTERVAL.end)
@@ -128,10 +132,20 @@ def test_history_holds_the_same_local_hours_across_a_clock_change(day: str) -> N
     event = hour(day, 18)
     before = (date.fromisoformat(day) - timedelta(days=4)).isoformat()
 
-    span = windows(event, PACIFIC)[4]
+    span = windows(event, PACIFIC, LOOK_BACK)[4]
 
     assert span.start <= hour(before, 14).start
     assert span.end >= hour(before, 18).end
+
+
+def test_business_days_are_the_venues_own_or_nercs() -> None:
+    """A Thursday that only this venue keeps; Christmas where it says nothing."""
+    own, none = calendar_of(rules(holidays=["2026-07-23"])), calendar_of(rules())
+
+    assert not own.is_business_day(date(2026, 7, 23))
+    assert own.is_business_day(date(2026, 12, 25))
+    assert none.is_business_day(date(2026, 7, 23))
+    assert not none.is_business_day(date(2026, 12, 25))
 
 
 def test_a_reading_keeps_every_digit() -> None:

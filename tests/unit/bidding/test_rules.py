@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from doubles.builders import INTERVAL, MINUTE, NOON, offer, rules, step
+from doubles.builders import GATE_MARGIN, INTERVAL, MINUTE, NOON, offer, rules, step
 
 from bidding.markets import Rules
 from bidding.rules import check
@@ -16,7 +16,7 @@ SECOND = timedelta(seconds=1)
 
 
 def broken(candidate: Offer, accepted: Rules | None = None) -> list[str]:
-    return [refusal.rule for refusal in check(candidate, accepted or rules(), NOON)]
+    return [refusal.rule for refusal in check(candidate, accepted or rules(), NOON, (), GATE_MARGIN)]
 
 
 def test_a_good_offer_is_refused_by_no_rule() -> None:
@@ -52,22 +52,26 @@ def test_an_offer_must_arrive_two_seconds_before_the_gate(before_gate_s: int, re
     """The gate closes 20 s before the interval; the margin is two seconds more."""
     gate = INTERVAL.start - 20 * SECOND
 
-    assert [refusal.rule for refusal in check(offer(), rules(), gate - before_gate_s * SECOND)] == refused
+    assert [
+        refusal.rule for refusal in check(offer(), rules(), gate - before_gate_s * SECOND, (), GATE_MARGIN)
+    ] == refused
 
 
 @pytest.mark.parametrize(("ahead", "refused"), [(10 * MINUTE, []), (10 * MINUTE + SECOND, ["horizon"])])
 def test_an_interval_too_far_ahead_is_not_traded_yet(ahead: timedelta, refused: list[str]) -> None:
     """The venue opens ten minutes before the interval."""
-    assert [refusal.rule for refusal in check(offer(), rules(), INTERVAL.start - ahead)] == refused
+    assert [refusal.rule for refusal in check(offer(), rules(), INTERVAL.start - ahead, (), GATE_MARGIN)] == refused
 
 
 def test_no_second_offer_for_the_same_interval() -> None:
     """A different interval, resource or product is no duplicate; a new revision is."""
     standing = [offer()]
 
-    assert [r.rule for r in check(offer(revision=2, offer_id="other"), rules(), NOON, standing)] == ["duplicate"]
-    assert check(offer(interval=INTERVAL.next()), rules(), NOON, standing) == ()
-    assert check(offer(resource="r2"), rules(), NOON, standing) == ()
+    assert [r.rule for r in check(offer(revision=2, offer_id="other"), rules(), NOON, standing, GATE_MARGIN)] == [
+        "duplicate"
+    ]
+    assert check(offer(interval=INTERVAL.next()), rules(), NOON, standing, GATE_MARGIN) == ()
+    assert check(offer(resource="r2"), rules(), NOON, standing, GATE_MARGIN) == ()
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:

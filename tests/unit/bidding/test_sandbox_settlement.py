@@ -40,7 +40,7 @@ def award(mw: str, price: str, start: datetime = START, length: timedelta = HOUR
 
 
 def baseline(kwh: str, ratio: Fraction = Fraction(1)) -> EventBaseline:
-    return EventBaseline((date(2026, 7, 22),), ratio, ratio, {START: Fraction(kwh)})
+    return EventBaseline((date(2026, 7, 22),), ratio, {START: Fraction(kwh)})
 
 
 def money(line: StatementLine) -> tuple[str, str, str]:

@@ -118,6 +118,15 @@ def test_a_statement_is_the_sum_of_its_lines_in_order_of_time() -> None:
     assert (made.total, made.issuer, made.simulated) == (Decimal(60), "firmwatt", True)
 
 
+@pytest.mark.parametrize(
+    ("venue", "telemetry", "made"), [(False, False, False), (True, False, True), (False, True, True)]
+)
+def test_a_statement_is_simulated_if_the_venue_or_any_telemetry_is(*, venue: bool, telemetry: bool, made: bool) -> None:
+    figure = performed(1000, 600).model_copy(update={"simulated": telemetry})
+
+    assert settle([award(interval=HOUR)], [figure], rules(simulated=venue), "r1", NOON).simulated is made
+
+
 def test_statements_that_agree_have_no_differences_whoever_wrote_them() -> None:
     ours = statement("0.4", "0.2")
     theirs = ours.model_copy(update={"issuer": "sandbox", "statement_id": "other", "issued_at": HOUR.end})

@@ -7,20 +7,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from doubles.builders import INTERVAL, MINUTE, NOON, offer, rules
+from doubles.builders import INTERVAL, MINUTE, NOON, offer, patience, rules
 
 from bidding.book import Book
 from bidding.journal import Journal
 from bidding.ledger import Intent, Sent
 from bidding.markets import MeterReading, Receipt, Rules
-from bidding.submit import Patience, Submitter
+from bidding.submit import Submitter
 from pipeline.clock import Clock, real_clock_from
 from pipeline.errors import GateClosedError, RejectedError, UnknownOutcomeError, VenueError
 from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferEvent, OfferState, Statement
 
 OFFER = offer()
 ID = OFFER.offer_id
-QUICK = Patience(retry=timedelta(milliseconds=1), in_flight=timedelta(milliseconds=1))
+QUICK = patience(milliseconds=1)
 
 
 @dataclass

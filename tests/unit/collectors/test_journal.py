@@ -24,7 +24,7 @@ def test_no_journal_means_nothing_was_touched(tmp_path: Path) -> None:
 def test_a_half_written_successor_is_ignored(tmp_path: Path) -> None:
     """Killed between writing and renaming: the old journal holds."""
     Journal(tmp_path / "journal.json").write(RECORD)
-    (tmp_path / "journal.json.new").write_bytes(b'{"highest_seq": 8, "prev')
+    (tmp_path / ".journal.json.4711.tmp").write_bytes(b'{"highest_seq": 8, "prev')
 
     assert Journal(tmp_path / "journal.json").record == RECORD
 

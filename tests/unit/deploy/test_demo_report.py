@@ -188,9 +188,10 @@ def a_run(**changes: object) -> Run:
         speed=2.0,
         description="SIMULATED fleet.",
         ticks_produced=300,
+        intervals_planned=2,
         capacities=[capacity(T0 - MINUTE), capacity(T0, 900.0), capacity(T0 + MINUTE, ticks_open=50)],
         intervals=[interval(BEFORE, 100, 72e6), interval(DURING, 140, 36e6), interval(DURING, 150, 36e6, revision=2)],
-        acks=[ack("h1", 300.0), ack("h2", 500.0), ack("h3", 9e9, AckStatus.REFUSED)],
+        acks=[ack("h1", 300.0), ack("h2", 500.0), ack("h3", 9e9, AckStatus.REFUSED), ack("h1", 0, AckStatus.RELEASED)],
         offers=[offer],
         awards=[award],
         performance=[performance],
@@ -223,8 +224,11 @@ def test_the_headline_figures() -> None:
     assert told["delivered_ratio"] == 0.75
     assert told["capacity_kw"] == {"T3": 300.0}
     assert (told["freshness_p50_ms"], told["freshness_p99_ms"]) == (200.0, 500.0)
-    assert (told["command_to_ack_p50_ms"], told["command_to_ack_p99_ms"]) == (500.0, 500.0)
+    assert (told["command_to_ack_p50_ms"], told["command_to_ack_p99_ms"]) == (300.0, 500.0)
     assert (told["commands_applied"], told["commands_refused"]) == (2, 1)
+    assert (told["hosts_commanded"], told["hosts_released"]) == (2, 1)
+    assert (told["intervals_planned"], told["intervals_offered"], told["intervals_awarded"]) == (2, 1, 1)
+    assert told["reduction_kw"] == 180.0
 
 
 def test_tokens_per_joule_before_and_during() -> None:
@@ -249,18 +253,30 @@ def test_statements_that_agree_and_that_do_not() -> None:
 
     assert told["statements_agree"] is False
     assert told["statement_differences"] == [
-        {"award_id": "a", "field": "total", "firmwatt": "1.00", "venue": "0.99"},
+        {"award_id": "a", "figure": "total", "ours": "1.00", "theirs": "0.99"},
+        {"award_id": "", "figure": "total", "ours": "1.00 USD", "theirs": "0.99 USD"},
     ]
 
 
 def test_a_run_without_anything_says_so_with_nulls() -> None:
     """No figure is made up where nothing was measured."""
-    told = report.summarise(Run(speed=1.0, description="SIMULATED", ticks_produced=0))
+    told = report.summarise(Run(speed=1.0, description="SIMULATED", ticks_produced=0, intervals_planned=1))
 
     assert told["delivered_ratio"] is None
     assert told["settlement_usd"] is None
     assert told["statements_agree"] is False
     assert told["hosts"] is None
+
+
+def test_a_loop_that_did_not_close_says_why() -> None:
+    """Lost ticks, no offer, no award, statements apart: one sentence each; a closed loop has nothing to say."""
+    whole = report.summarise(a_run())
+
+    assert report.problem(whole) is None
+    assert report.problem(whole | {"lost": 1}) == "1 of 300 ticks did not reach the site figures"
+    assert "nothing was offered" in str(report.problem(whole | {"offered_kw": None}))
+    assert "none was awarded" in str(report.problem(whole | {"awarded_kw": None}))
+    assert "differ" in str(report.problem(whole | {"statements_agree": False}))
 
 
 def test_the_page_stands_alone_and_says_that_it_is_simulated() -> None:
@@ -288,4 +304,5 @@ def test_the_live_picture_knows_load_target_and_baseline() -> None:
     assert picture.target_kw(T0 + MINUTE) is None
     assert picture.baseline_kw(T0) == 1080.0
     assert (picture.applied, picture.refused) == (2, 1)
-    assert picture.flexible_kw() == {"T3": pytest.approx(300.0)}
+    assert picture.commanded_hosts - picture.released_hosts == {"h2"}
+    assert picture.relief_kw() == {"T3": pytest.approx(300.0)}

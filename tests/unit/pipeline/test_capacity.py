@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.pipeline.ticks import at, gpu, job, tick
 
-from pipeline.capacity import Reading, load_w, quantile, relief_w, site_partial
+from pipeline.capacity import LastTwo, load_w, quantile, relief_w, site_partial
 from pipeline.messages.telemetry import CAP_SHARES, GpuSample, HostTick, Quality, SitePartial, Tier
 from pipeline.rollup import Partition
 
@@ -20,7 +20,7 @@ LOWEST, SEVENTY = len(CAP_SHARES) - 1, CAP_SHARES.index(0.7)
 
 
 def partial(*ticks: HostTick) -> SitePartial:
-    return site_partial("site-1", 0, NOW, [Reading(one) for one in ticks], 0)
+    return site_partial("site-1", 0, NOW, [LastTwo(one) for one in ticks], 0)
 
 
 def relief(*gpus: GpuSample, level: int = LOWEST, seconds: float = 10) -> float:
@@ -84,7 +84,7 @@ def test_load_is_the_chassis_meter_where_there_is_one() -> None:
 def test_tokens_per_second_come_from_the_last_two_ticks() -> None:
     """150 tokens in 2 s are 75 a second."""
     before, now = tick(1, 8, jobs=(job(100.0),)), tick(2, 10, jobs=(job(250.0),))
-    figure = site_partial("site-1", 0, NOW, [Reading(now, before)], 0)
+    figure = site_partial("site-1", 0, NOW, [LastTwo(now, before)], 0)
 
     assert figure.pools[0].tokens_per_s == 75.0
     assert partial(now).pools[0].tokens_per_s is None

@@ -16,14 +16,18 @@ from pipeline.topics import TOPICS
 EVENT = ["--start", "2026-07-23T17:00:00-07:00", "--end", "2026-07-23T18:00:00-07:00"]
 
 
-@pytest.fixture
-def history(tmp_path: Path) -> Path:
+def load(archive_path: Path, *, simulated: bool) -> Path:
     """Load an archive of thirty days of 1 000 kW before and on the event's day, hour by hour."""
     start = Calendar("America/Los_Angeles").bounds(date(2026, 6, 23)).start
     starts = [start + timedelta(hours=hour) for hour in range(31 * 24)]
     frame = pl.DataFrame({"start": starts, "load_kw": [1000.0] * len(starts)})
-    archive.backfill(tmp_path, "site-1", frame, timedelta(hours=1), simulated=True)
-    return tmp_path
+    archive.backfill(archive_path, "site-1", frame, timedelta(hours=1), simulated=simulated)
+    return archive_path
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    return load(tmp_path, simulated=True)
 
 
 def test_the_topology_lists_every_topic(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,6 +45,15 @@ def test_a_baseline_is_printed_with_the_days_behind_it(history: Path, capsys: py
     assert "2026-07-23T17:00:00-07:00        1000.000        1000.000" in shown
     assert "days used      2026-07-21, 2026-07-20, 2026-07-17" in shown
     assert "day not used   2026-07-22  event" in shown
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_baseline_says_whether_its_history_is_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, simulated: bool
+) -> None:
+    baseline_cli.main(["--archive", str(load(tmp_path, simulated=simulated)), *EVENT])
+
+    assert ("simulated history" in capsys.readouterr().out.splitlines()) is simulated
 
 
 def test_a_history_too_short_is_an_error_with_exit_code_3(history: Path) -> None:

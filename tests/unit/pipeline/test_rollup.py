@@ -129,6 +129,18 @@ def test_an_interval_is_published_five_seconds_after_its_end_and_only_once() -> 
     assert partition.closed(["site-1"], at(66)) == []
 
 
+def test_the_round_that_publishes_a_figure_counts_its_ticks_as_open_no_more() -> None:
+    """66 seconds of ticks, the first 60 in the figure of 12:00; none is in both, before, in and after that round."""
+    partition = rolled(steady(65))
+    rounds = [partition.due(["site-1"], at(seconds)) for seconds in (64, 65, 66)]
+
+    assert [([figure.ticks for figure in closed], gauge.ticks_open) for closed, (gauge,) in rounds] == [
+        ([], 66),
+        ([60], 6),
+        ([], 6),
+    ]
+
+
 def test_ticks_that_come_after_the_figure_correct_it() -> None:
     """The host's way to Kafka was blocked for 20 s; nothing of the minute is lost."""
     ticks = list(steady(70))

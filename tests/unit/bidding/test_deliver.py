@@ -1,0 +1,153 @@
+"""Leases while an instruction is in force: what goes out, and what a blind spell does to it."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from doubles.builders import MINUTE, NOON, award, capacity, offer, pool
+from doubles.clocks import SetClock
+
+from bidding.agents.deliver import Delivery
+from bidding.agents.feed import World
+from bidding.book import Book
+from bidding.journal import Journal
+from bidding.ledger import Intent
+from bidding.settings import Bidding
+from bidding.signing import Signer
+from pipeline.interval import Interval
+from pipeline.kafka import Sender
+from pipeline.messages.control import LeaseCommand
+from pipeline.messages.market import Dispatch
+from pipeline.messages.telemetry import HostPool, HostRecord, Tier, Workload
+
+#: An hour from noon on; leases of two minutes are renewed once a minute of them is left.
+EVENT = Interval(NOON, NOON + 60 * MINUTE)
+SETTINGS = Bidding(lease_s=120, ramp_lead_s=0)
+
+
+class Sent(Sender):
+    """Keeps what a broker would have got."""
+
+    def __init__(self) -> None:
+        self.commands: list[LeaseCommand] = []
+
+    async def enqueue(self, _topic: object, message: Any) -> "asyncio.Future[Any]":
+        self.commands.append(msgspec.json.decode(message.payload, type=LeaseCommand))
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    async def flush(self) -> None:
+        pass
+
+
+@dataclass
+class Rig:
+    """One host of T3 under an award of 200 kW on a baseline of 1 000 kW."""
+
+    book: Book
+    clock: SetClock = field(default_factory=SetClock)
+    world: World = field(default_factory=lambda: World("site-1", 10 * MINUTE))
+    sent: Sent = field(default_factory=Sent)
+
+    def __post_init__(self) -> None:
+        pools = (HostPool(tier=Tier.T3, workload=Workload.INFERENCE, gpu_model="H100", gpus=8),)
+        self.world.take(HostRecord(host="h1", site="site-1", pools=pools, seen_at=NOON))
+        self.restart()
+
+    def restart(self) -> None:
+        signer = Signer(Ed25519PrivateKey.generate(), "k")
+        self.delivery = Delivery(
+            SETTINGS, book=self.book, world=self.world, signer=signer, sender=self.sent, clock=self.clock
+        )
+
+    def see(self, load_kw: float, **changes: object) -> None:
+        """Take in capacity of now."""
+        self.world.take(capacity(self.clock.now(), pool(Tier.T3, load_kw, 280), **changes))  # type: ignore[arg-type]
+
+    def after(self, seconds: float) -> list[LeaseCommand]:
+        """Return what a tick sends *seconds* from now."""
+        self.clock.move(seconds)
+        before = len(self.sent.commands)
+        asyncio.run(self.delivery.tick(self.clock.now()))
+        return self.sent.commands[before:]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with Journal(tmp_path / "journal") as journal:
+        clock = SetClock()
+        book = Book(journal, clock)
+        offered = offer(interval=EVENT)
+        book.write(Intent(offer=offered, document="{}"))
+        bought = award("0.2", interval=EVENT, offered=offered)
+        book.write(bought)
+        book.write(
+            Dispatch(
+                dispatch_id="d-1",
+                award_id=bought.award_id,
+                resource="r1",
+                interval=EVENT,
+                reduction_mw=Decimal("0.2"),
+                issued_at=NOON,
+            )
+        )
+        yield Rig(book, clock)
+
+
+def test_leases_are_renewed_unchanged_while_telemetry_is_silent(rig: Rig) -> None:
+    """Leases of two minutes; no capacity message after the first: what goes out a minute later is the same again."""
+    rig.see(1000)
+    (first,) = rig.after(0)
+
+    assert rig.after(30) == []
+    (second,) = rig.after(31)
+    (third,) = rig.after(61)
+
+    assert first.caps == second.caps == third.caps != ()
+    assert first.seq < second.seq < third.seq
+    assert second.expires_at == rig.clock.now() + timedelta(seconds=120 - 61)
+    assert second.expires_at < third.expires_at
+
+
+def test_leases_are_renewed_while_only_some_partitions_are_heard(rig: Rig) -> None:
+    rig.see(1000)
+    (first,) = rig.after(0)
+
+    rig.clock.move(61)
+    rig.see(400, partitions=3)
+
+    assert [command.caps for command in rig.after(0)] == [first.caps]
+
+
+def test_a_process_started_in_a_blind_spell_renews_what_the_one_before_it_sent(rig: Rig) -> None:
+    """The GPUs' limits come from a message of some of the partitions."""
+    rig.see(1000)
+    (first,) = rig.after(0)
+    rig.world.capacity.clear()
+    rig.restart()
+
+    rig.clock.move(61)
+    rig.see(400, partitions=3)
+
+    assert [command.caps for command in rig.after(0)] == [first.caps]
+
+
+def test_without_a_plan_a_blind_spell_sends_nothing(rig: Rig) -> None:
+    rig.see(1000, partitions=3)
+
+    assert rig.after(0) == rig.after(119) == []
+
+
+def test_renewal_ends_with_the_event(rig: Rig) -> None:
+    rig.see(1000)
+    rig.after(0)
+
+    assert rig.after(3600) == []
