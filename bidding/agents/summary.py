@@ -1,7 +1,6 @@
 """What a run came to: the figures that `stop_after_settlement` leaves behind. Absent is null, never zero."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bidding.ledger import OURS, Ledger
 from bidding.markets import Rules
 from bidding.performance import delivered_ratio
 from bidding.settlement import Difference
+from pipeline import files
 from pipeline.capacity import quantile
 from pipeline.errors import EnvironmentProblem
 from pipeline.messages.market import OfferState, Statement
@@ -88,11 +88,7 @@ def tenth(figure: float | None) -> float | None:
 
 def write_summary(path: Path, summary: Summary) -> None:
     """Write *summary* as JSON, whole or not at all; raise `EnvironmentProblem` when it cannot be."""
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
-        draft.replace(path)
+        files.replace(path, msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         raise EnvironmentProblem(f"cannot write the summary {path}: {error.strerror}") from error
