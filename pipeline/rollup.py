@@ -36,7 +36,9 @@ from pipeline.units import J_PER_KWH
 
 #: An interval's first figure is published this long after its end, clock time: ticks on their way still count.
 LATENESS = timedelta(seconds=5)
-#: A tick waits this long, by its host's own clock, for those it overtook.
+#: A tick waits this long, by its host's own clock, for those it overtook; if its host says no more, `CORRECTION_SPAN`
+#: by ours, because a worker that was itself away (a rebalance, a stalled broker) must not take its own silence for
+#: the host's.
 REORDER_SPAN = timedelta(seconds=5)
 #: A published interval is corrected while one of its hosts has not been heard of past its end, at most this long.
 CORRECTION_SPAN = timedelta(seconds=120)
@@ -207,7 +209,7 @@ class Partition:
     def closed(self, sites: Iterable[str], now: datetime) -> list[IntervalPartial]:
         """Return the figures of ended intervals that are new or have changed since the last call."""
         for host in self.hosts.values():
-            if host.early and now - host.early[-1].measured_at >= LATENESS:
+            if host.early and now - host.early[-1].measured_at >= CORRECTION_SPAN:
                 self._release(host)
         if self.open_from is None:
             self.open_from = min(self.shares, default=floor(now, self.length))

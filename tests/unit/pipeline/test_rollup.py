@@ -155,6 +155,25 @@ def test_ticks_that_come_after_the_figure_correct_it() -> None:
     assert second == figures(ticks)[0]
 
 
+def test_a_worker_that_was_away_does_not_give_up_on_an_overtaken_tick() -> None:
+    """
+    Tick 50 was overtaken by tick 51, then the worker stood still for 40 s in a rebalance.
+
+    When it looks at its clock before it reads on, the tick it waits for is still welcome: 60 ticks, none missing.
+    """
+    ticks = list(steady(70))
+    overtaken = ticks.pop(49)
+    partition = rolled(ticks[:50])
+
+    partition.closed(["site-1"], at(90))
+    for offset, one in enumerate([overtaken, *ticks[50:]], start=50):
+        partition.add(one, offset)
+    partition.closed(["site-1"], at(91))
+
+    (figure,) = (partial for (start, _), partial in partition.published.items() if start == NOON)
+    assert (figure.ticks, figure.ticks_missing) == (60, 0)
+
+
 def test_a_settled_interval_is_history_and_is_not_touched_again() -> None:
     partition = rolled(steady(70))
     partition.closed(["site-1"], at(65))
