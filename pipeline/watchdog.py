@@ -1,9 +1,11 @@
 """
-Is the rollup getting on? Pure; the worker asks once a second.
+Are the rollup and the Faust agents getting on? Pure; the worker asks once a second.
 
 A consumer that has silently stopped fetching (faust-streaming #175, #629, #640) looks healthy from outside. So progress
 is judged by offsets: a partition with records waiting and none taken in for `STUCK_AFTER_S` ends the process, and
-whoever supervises it starts another.
+whoever supervises it starts another. Faust does stop fetching a partition now and then after a rebalance (seen here
+with faust-streaming 0.15.3 when the other worker was killed), and its agents only merge a few messages a second: they
+get `FAUST_STUCK_AFTER_S`.
 """
 
 from collections.abc import Hashable, Mapping
@@ -14,6 +16,7 @@ P = TypeVar("P", bound=Hashable)
 
 #: Machine time, seconds.
 STUCK_AFTER_S = 30.0
+FAUST_STUCK_AFTER_S = 10.0
 GONE_AFTER_S = 10.0
 
 
@@ -37,9 +40,9 @@ class Progress(Generic[P]):
         }
         return Progress(standing, at)
 
-    def stuck(self, at: float) -> list[P]:
-        """Return the partitions that have not moved for `STUCK_AFTER_S`."""
-        return [partition for partition, (_, since) in self.standing.items() if at - since >= STUCK_AFTER_S]
+    def stuck(self, at: float, after_s: float = STUCK_AFTER_S) -> list[P]:
+        """Return the partitions that have not moved for *after_s* seconds."""
+        return [partition for partition, (_, since) in self.standing.items() if at - since >= after_s]
 
     def is_gone(self, started_at: float, at: float) -> bool:
         """Tell whether Kafka has not answered for `GONE_AFTER_S`."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from pipeline import app, archive, desk, kafka
@@ -26,8 +27,8 @@ from pipeline.market_topics import MARKET_TOPICS
 from pipeline.pipeline_settings import Pipeline
 from pipeline.settings import Site
 from pipeline.streams import use_quick_transport
-from pipeline.topics import SITE_CAPACITY, SITE_INTERVALS, TOPICS
-from pipeline.watchdog import GONE_AFTER_S, STUCK_AFTER_S, Progress
+from pipeline.topics import INTERVAL_PARTIALS, SITE_CAPACITY, SITE_INTERVALS, SITE_PARTIALS, TOPICS
+from pipeline.watchdog import FAUST_STUCK_AFTER_S, GONE_AFTER_S, STUCK_AFTER_S, Progress
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Worker:
                 faust.wait_until_stopped(),
                 self._announce(faust, rollup, keeper),
                 self._watch(rollup),
+                self._watch_agents(faust, rollup),
             )
             if faust.crash_reason is not None:
                 raise FirmwattError(f"Faust stopped: {faust.crash_reason!r}") from faust.crash_reason
@@ -145,6 +147,25 @@ class Worker:
                 numbers = ", ".join(str(partition.partition) for partition in sorted(stuck))
                 what = f"no progress on telemetry partition {numbers} for {STUCK_AFTER_S:g} s"
                 raise FirmwattError(f"{what}; start the worker again")
+
+    async def _watch_agents(self, faust: Any, rollup: Rollup) -> None:
+        """Raise once Faust has left records of a partition it holds uncommitted for `FAUST_STUCK_AFTER_S`."""
+        await rollup.assigned.wait()
+        await faust.tables.wait_until_recovery_completed()
+        sources = {SITE_PARTIALS.name, INTERVAL_PARTIALS.name}
+        progress: Progress[Any] = Progress()
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            held = [TopicPartition(*partition) for partition in faust.consumer.assignment()]
+            held = [partition for partition in held if partition.topic in sources]
+            try:
+                committed, ends = await rollup.lag_of(self.settings.group, held) if held else ({}, {})
+            except (KafkaError, OSError):
+                continue  # `_watch` tells when Kafka is gone
+            progress = progress.seen({partition: committed.get(partition, 0) for partition in held}, ends, wall())
+            if stuck := progress.stuck(wall(), FAUST_STUCK_AFTER_S):
+                where = ", ".join(f"{partition.topic}:{partition.partition}" for partition in sorted(stuck))
+                raise FirmwattError(f"Faust stands still on {where} (faust-streaming #629); start the worker again")
 
 
 def quiet() -> None:

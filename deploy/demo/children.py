@@ -14,6 +14,7 @@ from deploy import supervise
 from pipeline.errors import EnvironmentProblem
 
 READY = "ready"
+STUCK = 1
 LOOK_EVERY_S = 0.05
 
 
@@ -32,11 +33,18 @@ class Children:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._supervised: dict[str, tuple[str, ...]] = {}
         self.peak_bytes = 0
+        self.restarts = 0
 
     def log(self, name: str) -> Path:
         """Return where *name* writes."""
         return self._folder / f"{name}.log"
+
+    def supervise(self, name: str, *arguments: str) -> None:
+        """Start `firmwatt ARGUMENTS` as *name*, and again whenever it ends with code 1: stuck, says its last line."""
+        self._supervised[name] = arguments
+        self.start(name, *arguments)
 
     def start(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         """Start `firmwatt ARGUMENTS` as *name*."""
@@ -58,7 +66,12 @@ class Children:
         """Raise `EnvironmentProblem` with the last log line of any of *names* (or of all) that has stopped."""
         for name in names or tuple(self._running):
             process = self._running.get(name)
-            if process is not None and process.poll() is not None:
+            if process is None or process.poll() is None:
+                continue
+            if name in self._supervised and process.returncode == STUCK:
+                self.restarts += 1
+                self.start(name, *self._supervised[name])
+            else:
                 raise EnvironmentProblem(f"{name} stopped (exit {process.returncode}): {last_line(self.log(name))}")
 
     async def finished(self, name: str, timeout_s: float) -> int:

@@ -121,7 +121,7 @@ async def start_all(layout: config.Layout, children: Children, stage: Stage) -> 
     path = str(layout.path)
     children.start("venue", "sandbox", "--config", path)
     for worker in WORKERS:
-        children.start(worker, "pipeline", "run", "--config", path, "--name", worker)
+        children.supervise(worker, "pipeline", "run", "--config", path, "--name", worker)
     layout.venue_url = await children.ready("venue")
     await asyncio.gather(*(children.ready(worker) for worker in WORKERS))
     children.start("fleet", "fleet", "--config", path)
@@ -204,6 +204,7 @@ async def collect_run(layout: config.Layout, children: Children, stage: Stage) -
             "faust_workers": len(WORKERS),
             "fleet_ticks_acknowledged": fleet_count(layout.folder / "fleet.json"),
             "worker_killed": stage.worker_killed,
+            "workers_restarted": children.restarts,
             "venue_loses_replies": layout.options.lose_replies,
             "run": layout.folder.name,
         },

@@ -14,7 +14,7 @@ under the same natural key.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -180,6 +180,14 @@ class Rollup(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the next record of each partition held."""
         return {partition: owned.position for partition, owned in self._owned.items()}
+
+    async def lag_of(
+        self, group: str, partitions: Collection[TopicPartition]
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """Ask Kafka, for another *group*'s *partitions*, what it has committed and where they end."""
+        known = await self._admin.list_consumer_group_offsets(group, partitions=list(partitions))
+        committed = {partition: max(0, known[partition].offset) for partition in partitions if partition in known}
+        return committed, dict(await self._consumer.end_offsets(list(partitions)))
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Ask Kafka where the partitions held end, and one more: without an answer Kafka is gone."""

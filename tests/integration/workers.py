@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,30 @@ class Deployment:
                 yield process
             finally:
                 process.kill()
+
+    @contextmanager
+    def supervised(self, name: str) -> Iterator[None]:
+        """Run a worker until the block is left, started again whenever it ends with code 1, as a supervisor would."""
+        over = threading.Event()
+
+        def supervise() -> None:
+            while not over.is_set():
+                with self.worker(name) as process:
+                    first.set()
+                    while not over.is_set() and process.poll() is None:
+                        over.wait(0.1)
+                    if process.poll() not in {None, 1}:
+                        return
+
+        first = threading.Event()
+        thread = threading.Thread(target=supervise)
+        thread.start()
+        try:
+            assert first.wait(40), f"{name} was not ready"
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 def deployment(folder: Path, bootstrap: str, clock: Clock, interval_s: int = 60) -> Deployment:
