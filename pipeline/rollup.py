@@ -211,11 +211,10 @@ class Partition:
         for host in self.hosts.values():
             if host.early and now - host.early[-1].measured_at >= CORRECTION_SPAN:
                 self._release(host)
-        if self.open_from is None:
-            self.open_from = min(self.shares, default=floor(now, self.length))
+        open_from = self.open_from or self._begin(now)
         sites = sorted({*sites, *(host.site for host in self.hosts.values())})
         news = []
-        interval = Interval(self.open_from, self.open_from + self.length)
+        interval = Interval(open_from, open_from + self.length)
         while interval.end + LATENESS <= now:
             for site in sites:
                 partial = self._published_before(interval, site) or self._partial(interval, site)
@@ -225,6 +224,17 @@ class Partition:
             self.changed.discard(interval.start)
             interval = interval.next()
         return news
+
+    def _begin(self, now: datetime) -> datetime:
+        """
+        Open the first interval of a group that has never committed: the oldest with ticks, an hour back at most.
+
+        Without the bound one tick of a host whose clock stands at 1970 would make us publish every interval since.
+        """
+        oldest = floor(now - FORGET_AFTER, self.length)
+        self.open_from = max(oldest, min(self.shares, default=floor(now, self.length)))
+        self.shares = {start: hosts for start, hosts in self.shares.items() if start >= self.open_from}
+        return self.open_from
 
     def _published_before(self, interval: Interval, site: str) -> IntervalPartial | None:
         return None if interval.start in self.changed else self.published.get((interval.start, site))

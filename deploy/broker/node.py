@@ -151,7 +151,7 @@ async def _format(data: Path, log: Path, java_command: Sequence[str]) -> None:
     if (data / STORAGE / "meta.properties").exists():
         return
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(state.properties(data))]
+    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(state.properties(data))]
     if await supervise.run([*java_command, *tool], log=log, timeout_s=FORMAT_S):
         raise EnvironmentProblem(
             f"cannot format {data / STORAGE} ({log}): {properties.last_meaningful_line(_text(log))}"

@@ -155,6 +155,19 @@ def test_ticks_that_come_after_the_figure_correct_it() -> None:
     assert second == figures(ticks)[0]
 
 
+def test_a_tick_from_another_year_does_not_publish_every_minute_since() -> None:
+    """A first start looks back an hour: 60 minutes before noon and the one after it, not half a million."""
+    partition = Partition(0, MINUTE)
+    partition.add(tick(1, -365 * 24 * 3600.0, host="wrong-clock"), 0)
+    for offset, one in enumerate(steady(70), start=1):
+        partition.add(one, offset)
+
+    closed = partition.closed(["site-1"], at(65))
+
+    assert len(closed) == 60
+    assert closed[-1].ticks == 60
+
+
 def test_a_worker_that_was_away_does_not_give_up_on_an_overtaken_tick() -> None:
     """
     Tick 50 was overtaken by tick 51, then the worker stood still for 40 s in a rebalance.
