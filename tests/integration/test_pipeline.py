@@ -96,7 +96,7 @@ def latest(bootstrap: str, site: str) -> dict[datetime, SiteInterval]:
     return {begin: msgspec.structs.replace(figure, revision=1) for begin, figure in best.items()}
 
 
-def test_a_killed_worker_duplicates_and_reordering_change_no_figure(kafka: str, tmp_path: Path) -> None:
+def test_a_killed_worker_duplicates_and_reordering_change_no_figure(fresh_kafka: str, tmp_path: Path) -> None:
     """
     Two workers, one killed with -9 in the middle; a fifth of the ticks twice, a fifth overtaken.
 
@@ -104,7 +104,7 @@ def test_a_killed_worker_duplicates_and_reordering_change_no_figure(kafka: str, 
     when the surviving worker's watchdog finds Faust standing still and its supervisor starts it again.
     """
     clock = real_clock_from(NOON, SPEED)
-    place = deployment(tmp_path, kafka, clock, round(INTERVAL.total_seconds()))
+    place = deployment(tmp_path, fresh_kafka, clock, round(INTERVAL.total_seconds()))
     with place.worker("worker-1") as first, place.supervised("worker-2"):
         start = floor(clock.now(), SECOND) + 2 * SECOND
         hosts = (
@@ -113,14 +113,14 @@ def test_a_killed_worker_duplicates_and_reordering_change_no_figure(kafka: str, 
         )
         ticks = faulty(chain.from_iterable(hosts), random.Random(7))
         middle = next(index for index, (instant, _) in enumerate(ticks) if instant > start + KILL_AFTER)
-        asyncio.run(send(kafka, clock, ticks[:middle]))
+        asyncio.run(send(fresh_kafka, clock, ticks[:middle]))
         first.kill()
-        asyncio.run(send(kafka, clock, ticks[middle:]))
-        expected = golden(kafka, place.site, start)
+        asyncio.run(send(fresh_kafka, clock, ticks[middle:]))
+        expected = golden(fresh_kafka, place.site, start)
         closed = {begin for begin in expected if begin + INTERVAL <= start + RUN}
 
         def agree() -> bool:
-            found.update(latest(kafka, place.site))
+            found.update(latest(fresh_kafka, place.site))
             return all(found.get(begin) == expected[begin] for begin in closed)
 
         found: dict[datetime, SiteInterval] = {}
@@ -151,10 +151,10 @@ async def spoil(bootstrap: str) -> None:
         await producer.stop()
 
 
-def test_a_site_without_hosts_is_reported_and_sigterm_leaves_cleanly(kafka: str, tmp_path: Path) -> None:
+def test_a_site_without_hosts_is_reported_and_sigterm_leaves_cleanly(fresh_kafka: str, tmp_path: Path) -> None:
     """Zero hosts is a figure; records that are no messages are passed over and stop nobody."""
-    asyncio.run(spoil(kafka))
-    place = deployment(tmp_path, kafka, real_clock_from(NOON, 1.0))
+    asyncio.run(spoil(fresh_kafka))
+    place = deployment(tmp_path, fresh_kafka, real_clock_from(NOON, 1.0))
     with place.worker("worker-1") as process:
         wait_for(lambda: bool(capacities(place)), 15, "a capacity figure")
         process.send_signal(signal.SIGTERM)
