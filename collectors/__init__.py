@@ -1,7 +1,10 @@
 """
 What runs on every GPU host: sources that measure it, levers that limit it, and the two processes around them.
 
-A source is one file in `collectors.sources` with a function ``connect() -> Source``; the file name is its name.
+A source is one file in `collectors.sources`; the file name is its name. It has a settings struct and a function:
+
+    class Settings(Section, frozen=True, kw_only=True): ...     # the table [source.NAME] of the settings file
+    def connect(settings: Settings) -> Source: ...              # opens nothing yet
 """
 
 from dataclasses import dataclass
@@ -9,11 +12,11 @@ from datetime import datetime
 from typing import Protocol
 
 from pipeline.errors import FirmwattError
-from pipeline.messages.telemetry import GpuSample
+from pipeline.messages.telemetry import GpuSample, MeterSample
 
 
 class SourceError(FirmwattError):
-    """A device could not be measured; the text says why. Nothing is published in place of the reading."""
+    """A device could not be measured; the text says why and what to do. Nothing is published in its place."""
 
     exit_code = 4
 
@@ -24,21 +27,36 @@ class RestartNeededError(SourceError):
 
 @dataclass(frozen=True)
 class Reading:
-    """What one source saw of this host. Watts and joules; absent is None."""
+    """
+    What one source saw of this host. Watts and joules; absent is None.
+
+    Energy is the device's own counter as it stands, or None: `collectors.counters` gives it its epoch and integrates
+    power where there is no counter to be believed.
+    """
 
     gpus: tuple[GpuSample, ...] = ()
-    chassis_w: float | None = None
-    chassis_energy_j: float | None = None
+    meters: tuple[MeterSample, ...] = ()
+    troubles: tuple[str, ...] = ()
+    """One line for each part that did not answer while the rest did."""
 
 
 class Source(Protocol):
-    """Everything a collector may ask of a device family."""
+    """Everything a collector may ask of a device family. Called by one thread at a time, never by two."""
+
+    @property
+    def period_s(self) -> float:
+        """How often it is worth asking, seconds of the shared clock; 0: every tick."""
+        ...
 
     def read(self, now: datetime) -> Reading:
         """
-        Measure once; may block, and is therefore called in a thread, one call at a time.
+        Measure once; may block for as long as the device's own timeout.
 
-        *now* is the shared clock's and serves to space retries. Raise `SourceError` when nothing could be measured;
-        a single GPU that fails is marked in the reading and does not stop the others.
+        *now* is the shared clock's: it stamps readings and spaces retries. Raise `SourceError` when nothing could be
+        measured; a single device that fails is marked or left out, said in `troubles`, and does not stop the others.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of the devices, so that a driver can be replaced; the next `read` opens them again."""
         ...

@@ -4,7 +4,7 @@ import socket
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -17,18 +17,33 @@ Whole = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Collector(Section, frozen=True, kw_only=True):
-    """``[collector]``: what measures this host."""
+    """``[collector]``: what runs on a GPU host. Spans in seconds of the shared clock unless named otherwise."""
 
     host: str = ""
     """Empty: the machine's own name."""
-    source: str = "nvml"
-    """Plug-in name in `collectors.sources`."""
+    sources: tuple[str, ...] = ("nvml",)
+    """Plug-in names in `collectors.sources`; where two see one GPU, the first one's sample is published."""
+    mappings: tuple[str, ...] = ("static",)
+    """Plug-in names in `collectors.mappings`; where two claim one GPU, the first one's claim holds."""
     mapping: str = ""
-    """File that says which GPU works for whom; empty: none is claimed, all are T0."""
+    """File of the `static` mapping; empty: it claims nothing, and a GPU nobody claims is T0."""
     tokens: str = ""
     """Folder into which jobs write their token counters; empty: nobody counts."""
     simulated: bool = False
-    """The NVML underneath is a stand-in."""
+    """The devices underneath are stand-ins."""
+    period_s: Positive = 1.0
+    fast_period_s: Positive = 0.1
+    """During an event. Data-centre GPUs of today refresh their readings no faster."""
+    spool: str = ""
+    """Folder for ticks that Kafka has not acknowledged; empty: a folder of the service manager's or the user's."""
+    spool_mb: Positive = 512.0
+    drain_per_s: Positive = 500.0
+    """Ticks a second that are sent after Kafka has been away, seconds of the machine."""
+    listen: str = "127.0.0.1:9465"
+    """Where /metrics, /healthz and /readyz answer; empty: nowhere."""
+    socket: str = ""
+    """Where `firmwatt collect release|resume|fast` reaches this process; empty: in the spool's folder."""
+    log: Literal["text", "json"] = "text"
 
 
 class Actuator(Section, frozen=True, kw_only=True):

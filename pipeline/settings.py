@@ -2,13 +2,15 @@
 Settings: one TOML file, a section for each part, frozen structs, checked before the first connection.
 
 Every part declares its own section as a `msgspec.Struct` and calls `load`; a GPU host needs nothing heavier to do so.
-An unknown key, a wrong type or a value out of bounds is a `ConfigError` that names file, section and reason.
+An unknown key, a wrong type or a value out of bounds is a `ConfigError` that names file, line, section and reason.
 """
 
+import difflib
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,6 +20,34 @@ from pipeline.errors import ConfigError
 S = TypeVar("S", bound=msgspec.Struct)
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+Keys: TypeAlias = tuple[str | int, ...]
+"""The way to a value in a document."""
+
+#: The tables that parts of firmwatt read; all parts of a deployment may share one file.
+TABLES = frozenset(
+    {"kafka", "clock", "site", "pipeline", "bidding", "venue", "fleet", "collector", "actuator"}
+    | {"source", "engine", "mapping"}
+)
+
+#: The units with which a key's name may end.
+UNITS = {
+    "ms": "milliseconds",
+    "s": "seconds",
+    "min": "minutes",
+    "h": "hours",
+    "w": "watts",
+    "kw": "kilowatts",
+    "mw": "megawatts",
+    "b": "bytes",
+    "kb": "kilobytes",
+    "mb": "megabytes",
+    "gb": "gigabytes",
+}
+
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
+_PATH = re.compile(r" - at `\$([^`]*)`$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,15 +90,108 @@ def load(path: Path, section: str, kind: type[S]) -> S:
 
     A dotted *section* (``venue.sandbox``) is a nested table.
     """
+    text = _text(path)
+    return _section(path, text, _parsed(path, text), section, kind)
+
+
+def load_each(path: Path, section: str, kind: type[S]) -> list[S]:
+    """Return every entry of the array of tables ``[[section]]`` as *kind*; none where it is absent."""
+    text = _text(path)
+    document = _parsed(path, text)
+    entries = document.get(section, [])
+    if not isinstance(entries, list):
+        raise ConfigError(f"{path}, line {_line(text, (section,))}: write [[{section}]], one for each")
+    return [_section(path, text, document, f"{section}.{number}", kind) for number in range(len(entries))]
+
+
+def check_tables(path: Path) -> None:
+    """Raise `ConfigError` if the file at *path* has a table that no part of firmwatt reads."""
+    text = _text(path)
+    for name in _parsed(path, text):
+        if name not in TABLES:
+            raise ConfigError(
+                f"{path}, line {_line(text, (name,))}: no part of firmwatt reads [{name}]{_meant(name, sorted(TABLES))}"
+            )
+
+
+def _text(path: Path) -> str:
     try:
-        document: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    for name in section.split("."):
-        document = document.get(name, {}) if isinstance(document, dict) else document
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def _section(path: Path, text: str, document: Any, section: str, kind: type[S]) -> S:
+    steps = tuple(int(step) if step.isdigit() else step for step in section.split("."))
+    for step in steps:
+        document = document.get(step, {}) if isinstance(document, dict) else document[int(step)]
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}, section [{section}]: {error}") from error
+        where, reason = _explained(str(error), steps, document, kind)
+        name = ".".join(str(step) for step in steps if isinstance(step, str))
+        raise ConfigError(f"{path}, line {_line(text, where)}, section [{name}]: {reason}") from error
+
+
+def _explained(reason: str, steps: Keys, document: Any, kind: type[msgspec.Struct]) -> tuple[Keys, str]:
+    """Return the path to what msgspec's *reason* complains about, and the reason with what was probably meant."""
+    where = steps + _keys(reason)
+    if (unknown := _UNKNOWN.search(reason)) is None:
+        return where, reason
+    name = unknown[1]
+    known = [field.encode_name for field in msgspec.structs.fields(kind)] if where == steps else []
+    return (*where, name), f"unknown key {name!r}{_meant(name, known)}"
+
+
+def _keys(reason: str) -> Keys:
+    """Return the keys in the path at the end of a msgspec error, as in ``… - at `$.pdus[0].host```."""
+    path = _PATH.search(reason)
+    return tuple(int(index) if index else key for key, index in _STEP.findall(path[1])) if path else ()
+
+
+def _meant(name: str, known: list[str]) -> str:
+    """Return what was probably meant: the same quantity in another unit, or the nearest spelling."""
+    quantity, _, unit = name.rpartition("_")
+    for other in known:
+        other_quantity, _, other_unit = other.rpartition("_")
+        if quantity == other_quantity and unit in UNITS and other_unit in UNITS:
+            return f"; it is given in another unit: {other} ({UNITS[other_unit]})"
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _line(text: str, where: Keys) -> int:
+    """
+    Return the number of the line of *text* on which the value at *where* begins, or its nearest table's.
+
+    The parser tells no positions, so it is asked: the first lines that parse and hold the value end with its line.
+    """
+    lines = text.splitlines()
+    begins = 1
+    for count in range(1, len(lines) + 1):
+        try:
+            document = tomllib.loads("\n".join(lines[:count]))
+        except tomllib.TOMLDecodeError:
+            continue  # inside a value of several lines
+        if _holds(document, where):
+            return begins
+        begins = count + 1
+    return _line(text, where[:-1]) if where else 1
+
+
+def _holds(document: Any, where: Keys) -> bool:
+    for step in where:
+        try:
+            document = document[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True

@@ -35,8 +35,19 @@ class Quality(StrEnum):
     STALE = "stale"  # the device gave its last answer again, or none in time
     LOST = "lost"  # the GPU fell off the bus
     IMPLAUSIBLE = "implausible"  # outside what the device can draw; the value itself is withheld
-    ENERGY_SUSPECT = "energy_suspect"  # the energy counter disagrees with integrated power
+    ENERGY_SUSPECT = "energy_suspect"  # the energy counter disagrees with integrated power; it is withheld
+    ENERGY_INTEGRATED = "energy_integrated"  # no counter to be believed: the energy is integrated power
     SCOPE_MODULE = "scope_module"  # the figure covers the CPU+GPU module, not the GPU alone
+
+
+class Covers(StrEnum):
+    """What a meter's figure includes. Only `HOST` is the draw of the host that reports it."""
+
+    HOST = "host"  # the whole node: BMC, or all its PDU outlets
+    CPU = "cpu"  # the processor packages
+    MEMORY = "memory"  # DRAM
+    RACK = "rack"  # a PDU with other hosts on it
+    FACILITY = "facility"  # the grid operator's side: what settlement believes
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -55,16 +66,59 @@ class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     energy_j: float | None = None
     """Counter since driver load (NVML field 83); restarts mark a new `energy_epoch`."""
     energy_epoch: int = 0
+    read_at: Instant | None = None
+    """When the driver took the reading, by the host's own clock (NVML field timestamp); None: at the tick's instant."""
     enforced_w: float | None = None
     """The limit in force, out-of-band caps included (NVML field 190)."""
     requested_w: float | None = None
     """The limit software asked for (NVML field 192)."""
     min_w: float | None = None
     max_w: float | None = None
+    sm_mhz: int | None = None
+    memory_mhz: int | None = None
+    event_reasons: int | None = None
+    """Why clocks are lower than they could be: NVML's bit mask (0x4 software power cap, 0x80 power brake)."""
+    capped_s: float | None = None
+    """Counter: seconds that a software power cap held clocks down (NVML field 74). Cannot be missed between polls."""
+    thermal_s: float | None = None
+    """Counter: seconds throttled by temperature (NVML fields 269 and 270)."""
+    braked_s: float | None = None
+    """Counter: seconds throttled by the power brake (NVML field 271)."""
+    utilization: float | None = None
+    """Share of time in which a kernel ran, 0 to 1."""
+    memory_used_b: int | None = None
+    temperature_c: float | None = None
+    mig: tuple[str, ...] = ()
+    """UUIDs of the MIG instances; power is that of the whole GPU, read once, on the parent."""
+    xids: tuple[int, ...] = ()
+    """XID events since the tick before."""
     job: str | None = None
     tier: Tier = Tier.T0
     workload: Workload = Workload.UNKNOWN
     quality: tuple[Quality, ...] = ()
+
+
+class MeterSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One power meter beside the GPUs'. Not summed with anything: `covers` says what is inside the figure."""
+
+    meter: str
+    """Unique on its host."""
+    covers: Covers
+    power_w: float | None = None
+    energy_j: float | None = None
+    energy_epoch: int = 0
+    read_at: Instant | None = None
+    """When the meter was asked; slow meters are asked less often than once a tick."""
+    quality: tuple[Quality, ...] = ()
+
+
+class LatencyBuckets(msgspec.Struct, frozen=True, kw_only=True):
+    """What a latency histogram counted since the tick before. Seconds; mergeable by adding counts."""
+
+    le_s: tuple[float, ...]
+    """Upper bounds, ascending; the last one is infinite and written 1e308."""
+    counts: tuple[float, ...]
+    """Observations at or below each bound and above the one before: not cumulative."""
 
 
 class JobSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,6 +134,20 @@ class JobSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Generated tokens of inference, consumed tokens of training. A counter; None where nobody counts."""
     prompt_tokens_total: float | None = None
     epoch: int = 0
+    counted_at_finish: bool = False
+    """The engine counts a request's tokens when it ends: rates mean something over a minute, not over a second."""
+    tokens_per_s: float | None = None
+    """Generated tokens a second over the engine's rate window; None where the window holds a restart or a gap."""
+    tokens_per_s_per_w: float | None = None
+    """`tokens_per_s` over the draw of the GPUs that serve the job, averaged over the same window."""
+    running: float | None = None
+    """Requests in progress."""
+    waiting: float | None = None
+    """Requests in the queue."""
+    ttft: LatencyBuckets | None = None
+    """Time to first token."""
+    itl: LatencyBuckets | None = None
+    """Inter-token latency."""
     gpus: tuple[str, ...] = ()
 
 
@@ -94,6 +162,7 @@ class HostTick(Message, frozen=True, kw_only=True, omit_defaults=True, tag="host
     measured_at: Instant
     gpus: tuple[GpuSample, ...]
     jobs: tuple[JobSample, ...] = ()
+    meters: tuple[MeterSample, ...] = ()
     chassis_w: float | None = None
     """Whole-node draw where a BMC or PDU measures it; GPUs are part of it."""
     chassis_energy_j: float | None = None
