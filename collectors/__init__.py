@@ -26,6 +26,19 @@ class RestartNeededError(SourceError):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a GPU sits on this host: for cluster managers that know it by number. Everything else knows its UUID."""
+
+    uuid: str
+    index: int
+    """NVML's, in PCI order."""
+    minor: int | None = None
+    """The N of /dev/nvidiaN, which Slurm's IDX means; on some hosts not the index."""
+    mig: tuple[str, ...] = ()
+    """UUIDs of its MIG instances, in NVML's order."""
+
+
+@dataclass(frozen=True)
 class Reading:
     """
     What one source saw of this host. Watts and joules; absent is None.
@@ -36,6 +49,7 @@ class Reading:
 
     gpus: tuple[GpuSample, ...] = ()
     meters: tuple[MeterSample, ...] = ()
+    places: tuple[Place, ...] = ()
     troubles: tuple[str, ...] = ()
     """One line for each part that did not answer while the rest did."""
 

@@ -34,12 +34,13 @@ def main(argv: list[str]) -> int:
 
 def build(config: Path, section: "Section", host: str, *, dry_run: bool) -> "Actuator":
     """Return the actuator that the settings describe; nothing is read from a GPU yet, nothing touched."""
-    from collectors import mapping, settings
+    from collectors import settings
     from collectors.actuator import Actuator
     from collectors.dryrun import DryRun
     from collectors.hands import Hands
     from collectors.journal import Journal
     from collectors.lease import Bounds, Keyring
+    from collectors.mappings import static
     from pipeline import plugins
     from pipeline.settings import ClockSection, load
 
@@ -49,7 +50,7 @@ def build(config: Path, section: "Section", host: str, *, dry_run: bool) -> "Act
         hands=Hands(DryRun(lever) if dry_run else lever),
         journal=Journal(None if dry_run else Path(section.journal)),
         keyring=Keyring.load(Path(section.keyring)),
-        claims=mapping.load(section.mapping),
+        claims=static.load(section.mapping),
         bounds=Bounds(
             max_lease=settings.seconds(section.max_lease_s),
             max_ahead=settings.seconds(section.max_ahead_s),

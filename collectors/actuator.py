@@ -18,7 +18,7 @@ from collectors.hands import Hands
 from collectors.journal import Journal, Record
 from collectors.lease import Bounds, GpuLimits, HostState, Keyring, Refusal, accept, admit, step
 from collectors.levers import TOLERANCE_W, GpuReading
-from collectors.mapping import UNCLAIMED, Claim
+from collectors.mappings import UNCLAIMED, Claim
 from collectors.process import Changes
 from pipeline.clock import Clock
 from pipeline.messages.control import CommandAck, LeaseCommand, SignedCommand

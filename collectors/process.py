@@ -4,11 +4,38 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+#: What a log record has by itself; all else was given with it (`extra=`).
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
-def run(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+class JsonLines(logging.Formatter):
+    """One JSON object a line: when, how bad, who, what, and the fields that came with it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return *record* as JSON."""
+        fields = {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "from": record.name,
+            "event": record.getMessage(),
+            **fields,
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def run(work: Callable[[asyncio.Event], Awaitable[None]], log: Literal["text", "json"] = "text") -> None:
     """Run *work* with an event that is set when the process is asked to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if log == "json" else logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     asyncio.run(_until_signalled(work))
 
 
@@ -32,7 +59,7 @@ class Changes:
             return
         if trouble is None:
             del self._now[subject]
-            self._log.info("%s: well again", subject)
+            self._log.info("%s: well again", subject, extra={"subject": subject, "well": True})
         else:
             self._now[subject] = trouble
-            self._log.warning("%s: %s", subject, trouble)
+            self._log.warning("%s: %s", subject, trouble, extra={"subject": subject, "well": False})

@@ -1,5 +1,5 @@
 """
-One tick a second: read the source, put the tick together.
+One tick a second: ask everything that is due, wait for what is in step, put the tick together.
 
     clock     12:00:00        12:00:01        12:00:02
     tick          |x              |x              |x       read just after the second; a late read skips, never doubles
@@ -7,25 +7,38 @@ One tick a second: read the source, put the tick together.
 A second in which nothing could be measured has no tick: silence makes the host stale, which lowers what is offered.
 """
 
-import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import msgspec
 
-from collectors import Reading, RestartNeededError, Source, SourceError
-from collectors.mapping import UNCLAIMED, Claim
+from collectors import Place, Reading, Source
+from collectors.claims import merged
+from collectors.counters import Counters
+from collectors.feeds import Feed, answers
+from collectors.jobs import jobs
+from collectors.mappings import UNCLAIMED, Claim, Mapper
 from collectors.process import Changes
-from collectors.tokens import TokenFolder, Tokens
+from collectors.rates import Rates
+from collectors.scrape import EngineReading
+from collectors.tokens import TokenBoard
 from pipeline.clock import Clock, wall
 from pipeline.interval import floor
-from pipeline.messages.telemetry import GpuSample, HostTick, JobSample, Quality
+from pipeline.messages.telemetry import Covers, GpuSample, HostTick, MeterSample, Quality
 
 log = logging.getLogger(__name__)
 
-PERIOD = timedelta(seconds=1)
+T = TypeVar("T")
+
+SHORTEST_WAIT_S = 0.2
+"""A clock that runs fast must not make a thread's answer come too late, seconds of the machine."""
+FIRST_WAIT_S = 5.0
+"""The first tick waits for everything, seconds of the machine."""
 
 
 @dataclass(frozen=True)
@@ -34,102 +47,234 @@ class Identity:
 
     host: str
     site: str
-    boot: str
     simulated: bool
 
 
-def assemble(  # noqa: PLR0917 - a tick has six parts
-    identity: Identity,
-    seq: int,
-    measured_at: datetime,
-    readings: Sequence[Reading],
-    claims: Mapping[str, Claim],
-    tokens: Mapping[str, Tokens],
-) -> HostTick:
-    """Return the tick of one second: the sources' samples, each GPU with its claim, the jobs with their tokens."""
-    gpus = tuple(
-        _claimed(sample, claims.get(sample.uuid, UNCLAIMED)) for reading in readings for sample in reading.gpus
-    )
-    return HostTick(
-        host=identity.host,
-        site=identity.site,
-        boot=identity.boot,
-        seq=seq,
-        measured_at=measured_at,
-        gpus=gpus,
-        jobs=jobs_on(gpus, claims, tokens),
-        chassis_w=next((r.chassis_w for r in readings if r.chassis_w is not None), None),
-        chassis_energy_j=next((r.chassis_energy_j for r in readings if r.chassis_energy_j is not None), None),
-        simulated=identity.simulated,
-    )
+@dataclass(frozen=True)
+class Seen:
+    """Everything known of a host at one instant, energies in their epochs."""
 
-
-def jobs_on(
-    gpus: Sequence[GpuSample], claims: Mapping[str, Claim], tokens: Mapping[str, Tokens]
-) -> tuple[JobSample, ...]:
-    """Return the jobs that claim any of *gpus*; a job of several tiers counts as its most protected one."""
-    members: dict[str, list[str]] = {}
-    for gpu in gpus:
-        if gpu.job is not None:
-            members.setdefault(gpu.job, []).append(gpu.uuid)
-    return tuple(_job(job, uuids, claims, tokens.get(job, Tokens())) for job, uuids in sorted(members.items()))
-
-
-def _job(job: str, uuids: list[str], claims: Mapping[str, Claim], tokens: Tokens) -> JobSample:
-    protected = min((claims[uuid] for uuid in uuids), key=lambda claim: claim.tier)
-    return JobSample(
-        job=job,
-        tier=protected.tier,
-        workload=protected.workload,
-        served_model=protected.served_model,
-        tokens_total=tokens.tokens_total,
-        prompt_tokens_total=tokens.prompt_tokens_total,
-        epoch=tokens.epoch,
-        gpus=tuple(uuids),
-    )
-
-
-def _claimed(sample: GpuSample, claim: Claim) -> GpuSample:
-    return msgspec.structs.replace(sample, job=claim.job, tier=claim.tier, workload=claim.workload)
+    gpus: tuple[GpuSample, ...]
+    meters: tuple[MeterSample, ...]
+    claims: Mapping[str, Claim]
+    engines: tuple[EngineReading, ...]
 
 
 @dataclass
 class Collector:
-    """The shell around `assemble`: one source, one claims file, one folder of token counters."""
+    """The shell around sources, mappings, engines and token counters; it knows nothing of Kafka."""
 
     identity: Identity
-    source: Source
-    claims: Mapping[str, Claim]
-    folder: TokenFolder
     clock: Clock
-    seq: int = 0
+    sources: Mapping[str, Source]
+    mappings: Mapping[str, Mapper] = field(default_factory=dict)
+    engines: Sequence[Feed[EngineReading]] = ()
+    board: TokenBoard = field(default_factory=TokenBoard)
+    period: timedelta = timedelta(seconds=1)
+    fast_period: timedelta = timedelta(seconds=0.1)
+    last: HostTick | None = None
+    """The newest tick."""
+    fast_until: datetime | None = None
+    paused_until: datetime | None = None
+    silent: int = 0
+    """Seconds in which nothing could be measured."""
+    looked_at: datetime | None = None
+    """When a tick was last tried."""
+    places: tuple[Place, ...] = ()
     changes: Changes = field(default_factory=lambda: Changes(log))
 
-    async def tick(self) -> HostTick:
-        """Measure once, the blocking part in a thread; raise `SourceError` if there is nothing to publish."""
-        now = self.clock.now()
-        reading = await asyncio.to_thread(self.source.read, now)
-        tokens, problems = self.folder.read(wall())
-        self.changes.note("tokens", "; ".join(problems) or None)
-        lost = [gpu.uuid for gpu in reading.gpus if Quality.LOST in gpu.quality]
-        self.changes.note("GPUs", f"lost: {', '.join(lost)}" if lost else None)
-        self.seq += 1
-        return assemble(self.identity, self.seq, now, [reading], self.claims, tokens)
+    def __post_init__(self) -> None:
+        self.feeds = [
+            Feed(name, source.read, timedelta(seconds=source.period_s)) for name, source in self.sources.items()
+        ]
+        self.mapping_feeds = [
+            Feed(name, self._asking(mapping), timedelta(seconds=mapping.period_s))
+            for name, mapping in self.mappings.items()
+        ]
+        self.xids: Counter[tuple[str, int]] = Counter()
+        self._counters = Counters()
+        self._rates = Rates()
+        self._first = True
+        self._said: dict[str, datetime | None] = {}
+        self._node_source: str | None = None
+        self._node: dict[str, None] = {}
 
-    async def tick_or_silence(self) -> HostTick | None:
-        """Measure once, None when that failed; only what needs a new process is raised."""
-        try:
-            tick = await self.tick()
-        except RestartNeededError:
-            raise
-        except SourceError as error:
-            self.changes.note("source", str(error))
+    def go_on(self, last: HostTick) -> None:
+        """Continue the counters of an earlier run whose newest tick was *last*."""
+        self.last = last
+        self._counters = Counters(last)
+        self._rates = Rates(last.jobs)
+
+    @property
+    def current_period(self) -> timedelta:
+        """The span between ticks now."""
+        is_fast = self.fast_until is not None and self.clock.now() < self.fast_until
+        return self.fast_period if is_fast else self.period
+
+    @property
+    def everything(self) -> "tuple[Feed[Any], ...]":
+        """All that is asked."""
+        return (*self.feeds, *self.engines, *self.mapping_feeds)
+
+    async def tick(self, boot: str, seq: int) -> HostTick | None:
+        """
+        Measure once; None while there is nothing to publish, and the log says why.
+
+        Raise `RestartNeededError` where only a new process can measure again.
+        """
+        now = self.looked_at = self.clock.now()
+        if self._paused(now):
             return None
-        self.changes.note("source", None)
-        return tick
+        seen = await self._look(now)
+        if not seen.gpus and not seen.meters:
+            self.silent += 1
+            return None
+        tokens, problems = self.board.read(wall())
+        self.changes.note("tokens", "; ".join(problems) or None)
+        jobs_now = jobs(now, seen.gpus, seen.claims, tokens, seen.engines, self._rates)
+        chassis = node(seen.meters, self._node, self.last)
+        self.last = HostTick(
+            host=self.identity.host,
+            site=self.identity.site,
+            boot=boot,
+            seq=seq,
+            measured_at=now,
+            gpus=seen.gpus,
+            jobs=jobs_now,
+            meters=seen.meters,
+            chassis_w=chassis.power_w,
+            chassis_energy_j=chassis.energy_j,
+            simulated=self.identity.simulated,
+        )
+        return self.last
 
-    async def next_second(self) -> None:
-        """Return just after the next full second of the shared clock, never just before."""
-        due = floor(self.clock.now(), PERIOD) + PERIOD
+    async def next_period(self) -> None:
+        """Return just after the next full period of the shared clock, never just before."""
+        due = floor(self.clock.now(), self.current_period) + self.current_period
         while self.clock.now() < due:
             await self.clock.sleep_until(due)
+
+    def release(self, span: timedelta) -> "dict[str, Future[Any] | None]":
+        """
+        Let go of all devices for *span*, so that drivers can be replaced and GPUs partitioned.
+
+        Return for each source when it has let go, None for one that hangs.
+        """
+        self.paused_until = self.clock.now() + span
+        log.info("released: devices are let go of until %s", self.paused_until.isoformat(timespec="seconds"))
+        return self.close()
+
+    def resume(self) -> None:
+        """Measure again at once."""
+        self.paused_until = None
+
+    def fast(self, span: timedelta) -> None:
+        """Measure at the fast period for *span*."""
+        self.fast_until = self.clock.now() + span
+        log.info("fast: every %g s until %s", self.fast_period.total_seconds(), self.fast_until.isoformat())
+
+    def close(self) -> "dict[str, Future[Any] | None]":
+        """Let go of all devices; those that hang are left alone."""
+        return {feed.name: feed.leave(self.sources[feed.name].close) for feed in self.feeds}
+
+    async def _look(self, now: datetime) -> Seen:
+        """Ask what is due and return what is known."""
+        for source in self.feeds:
+            source.ask(now)
+        for engine in self.engines:
+            engine.ask(now)
+        patience_s = max(self.clock.wall_seconds(self.current_period / 2), SHORTEST_WAIT_S)
+        await answers(self.feeds, FIRST_WAIT_S if self._first else patience_s, every=self._first)
+        readings = [reading for feed in self.feeds if (reading := self._reading(feed, now)) is not None]
+        self.places = tuple(place for reading in readings for place in reading.places) or self.places
+        for mapping in self.mapping_feeds:
+            mapping.ask(now)
+        if self._first:
+            await answers(self.everything, FIRST_WAIT_S, every=True)
+        self._first = False
+        claims = merged(
+            [claims for known in self.mapping_feeds if (claims := known.take(now)) is not None], self.places
+        )
+        engines = tuple(seen for engine in self.engines if (seen := engine.take(now)) is not None)
+        gpus = self._counters.gpus(_once((gpu for r in readings for gpu in r.gpus), lambda gpu: gpu.uuid), now)
+        meters = self._counters.meters(_once((m for r in readings for m in r.meters), lambda meter: meter.meter), now)
+        self._note(readings, gpus)
+        return Seen(tuple(claimed(gpu, claims) for gpu in gpus), meters, claims, engines)
+
+    def _asking(self, mapping: Mapper) -> Callable[[datetime], Mapping[str, Claim]]:
+        return lambda now: mapping.claims(now, self.places)
+
+    def _reading(self, feed: Feed[Reading], now: datetime) -> Reading | None:
+        """Return what *feed* says; remember which meters measure the whole node, by the first source that has any."""
+        reading = feed.take(now)
+        if reading is None:
+            return None
+        nodes = [meter.meter for meter in reading.meters if meter.covers is Covers.HOST]
+        if nodes and self._node_source in {None, feed.name}:
+            self._node_source = feed.name
+            self._node |= dict.fromkeys(nodes)
+        is_new = self._said.get(feed.name) != feed.answered_at
+        self._said[feed.name] = feed.answered_at
+        return reading if is_new else _without_xids(reading)
+
+    def _paused(self, now: datetime) -> bool:
+        if self.paused_until is not None and now >= self.paused_until:
+            self.resume()
+        self.changes.note("paused", None if self.paused_until is None else "devices are released; nothing is measured")
+        return self.paused_until is not None
+
+    def _note(self, readings: Iterable[Reading], gpus: Iterable[GpuSample]) -> None:
+        """Log what has changed for the worse or the better."""
+        for feed in self.everything:
+            self.changes.note(feed.name, feed.trouble)
+        troubles = [trouble for reading in readings for trouble in reading.troubles]
+        troubles += [trouble for mapping in self.mappings.values() for trouble in mapping.troubles]
+        self.changes.note("parts", "; ".join(troubles) or None)
+        for mark in (Quality.LOST, Quality.STALE, Quality.IMPLAUSIBLE):
+            marked = [gpu.uuid for gpu in gpus if mark in gpu.quality]
+            self.changes.note(f"GPUs {mark}", ", ".join(marked) or None)
+        self.changes.note("energy counters not believed", ", ".join(self._counters.suspects()) or None)
+        for gpu in gpus:
+            self.xids.update((gpu.uuid, xid) for xid in gpu.xids)
+            for xid in gpu.xids:
+                log.warning("XID %d on %s; the kernel log says more", xid, gpu.uuid)
+
+
+def claimed(sample: GpuSample, claims: Mapping[str, Claim]) -> GpuSample:
+    """Return *sample* with who uses it."""
+    claim = claims.get(sample.uuid, UNCLAIMED)
+    return msgspec.structs.replace(sample, job=claim.job, tier=claim.tier, workload=claim.workload)
+
+
+def node(meters: Iterable[MeterSample], names: Iterable[str], before: HostTick | None) -> MeterSample:
+    """
+    Return the whole node's draw and energy: the sum of the meters *names*, absent if one of them is.
+
+    The energy has no epoch on the wire, so what is not a continuation of *before* is held back for a tick: the
+    difference would be false.
+    """
+    known = {meter.meter: meter for meter in meters}
+    epochs = {meter.meter: meter.energy_epoch for meter in before.meters} if before else None
+    parts = [known.get(name) for name in names]
+    powers_w = [part.power_w if part else None for part in parts]
+    energies_j = [
+        part.energy_j if part and (epochs is None or epochs.get(part.meter) == part.energy_epoch) else None
+        for part in parts
+    ]
+    return MeterSample(meter="node", covers=Covers.HOST, power_w=_sum(powers_w), energy_j=_sum(energies_j))
+
+
+def _sum(figures: Sequence[float | None]) -> float | None:
+    """Return the sum, None of nothing or if a part is missing."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if known and len(known) == len(figures) else None
+
+
+def _without_xids(reading: Reading) -> Reading:
+    """Return *reading* as it is said a second time: its events happened once."""
+    return replace(reading, gpus=tuple(msgspec.structs.replace(gpu, xids=()) for gpu in reading.gpus))
+
+
+def _once(items: Iterable[T], name: Callable[[T], str]) -> list[T]:
+    """Return *items* without those whose name an earlier one has."""
+    return list({name(item): item for item in reversed(list(items))}.values())[::-1]

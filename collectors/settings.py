@@ -1,5 +1,6 @@
 """Settings of a GPU host: ``[collector]`` and ``[actuator]``, and the small documents they point at."""
 
+import os
 import socket
 import tomllib
 from datetime import timedelta
@@ -25,8 +26,6 @@ class Collector(Section, frozen=True, kw_only=True):
     """Plug-in names in `collectors.sources`; where two see one GPU, the first one's sample is published."""
     mappings: tuple[str, ...] = ("static",)
     """Plug-in names in `collectors.mappings`; where two claim one GPU, the first one's claim holds."""
-    mapping: str = ""
-    """File of the `static` mapping; empty: it claims nothing, and a GPU nobody claims is T0."""
     tokens: str = ""
     """Folder into which jobs write their token counters; empty: nobody counts."""
     simulated: bool = False
@@ -43,6 +42,8 @@ class Collector(Section, frozen=True, kw_only=True):
     """Where /metrics, /healthz and /readyz answer; empty: nowhere."""
     socket: str = ""
     """Where `firmwatt collect release|resume|fast` reaches this process; empty: in the spool's folder."""
+    push: bool = False
+    """Whether PUT /tokens/NAME at `listen` takes counters that jobs push."""
     log: Literal["text", "json"] = "text"
 
 
@@ -71,6 +72,25 @@ class Actuator(Section, frozen=True, kw_only=True):
 def host_name(given: str, configured: str) -> str:
     """Return the name this host goes by: the command line's, else the settings', else the machine's own."""
     return given or configured or socket.gethostname()
+
+
+def state_folder(section: Collector, host: str) -> Path:
+    """
+    Return where a collector keeps what must outlive it: as set, else the service manager's folder, else the user's.
+
+    ``STATE_DIRECTORY`` is what systemd gives a unit with ``StateDirectory=`` (systemd.exec(5)).
+    """
+    if section.spool:
+        return Path(section.spool)
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.partition(":")[0])
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return home / "firmwatt" / host
+
+
+def socket_path(section: Collector, host: str) -> Path:
+    """Return where a running collector is talked to."""
+    return Path(section.socket) if section.socket else state_folder(section, host) / "collect.sock"
 
 
 def seconds(count: float) -> timedelta:

@@ -1,5 +1,7 @@
 """
-Token counters that jobs push: text files in a folder, by the convention of node_exporter's textfile collector.
+Token counters that jobs hand in, as text files or pushed.
+
+The files lie in one folder, by the convention of node_exporter's textfile collector; what is pushed has the same text.
 
 A job (or its launcher) writes ``NAME.prom`` beside the others and renames it into place, as often as it likes:
 
@@ -7,24 +9,38 @@ A job (or its launcher) writes ``NAME.prom`` beside the others and renames it in
     firmwatt_job_tokens_total{job="chat-8b",kind="prompt"} 5.1e+07
 
 That is the only metric read. Without `kind` it counts generated tokens of inference, consumed tokens of training;
-series of one job are added up, ranks and engines alike. A file not rewritten for `STALE_AFTER_S` counts for nothing:
-where nobody counts the tokens are unknown, not zero.
+series of one job are added up, ranks and engines alike. What is not handed in again for `STALE_AFTER_S` counts for
+nothing: where nobody counts the tokens are unknown, not zero.
+
+    rank 0     100   200 | 300   400         a series that joins brings all it ever counted, and opens a new epoch
+    rank 1               |  70  (late)       one that is late while others count keeps what it counted
+    job        100   200 | 370   470
 """
 
 import math
 import re
+import threading
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 METRIC = "firmwatt_job_tokens_total"
 STALE_AFTER_S = 60.0
+
+MAX_TEXTS = 256
+"""Files, and as many pushed texts: a host runs a handful of jobs with a rank for each GPU."""
+MAX_LENGTH = 1 << 20
+"""Bytes of one file, characters of one pushed text."""
 
 _OURS = re.compile(rf"\s*{METRIC}(?![\w:])")
 _SAMPLE = re.compile(rf"{METRIC}\{{([^}}]*)\}}\s+(\S+)(?:\s+-?\d+)?")
 _LABEL = re.compile(r'\s*(\w+)="((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 _ESCAPED = re.compile(r"\\(.)")
+
+#: Who handed it in, kind of tokens, and all labels.
+Series: TypeAlias = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
@@ -43,43 +59,110 @@ class Tokens:
         return Tokens(self.tokens_total, self.prompt_tokens_total, before.epoch + restarted)
 
 
-def parse(text: str) -> list[tuple[str, str, float]]:
-    """Return (job, kind, count) of every sample of the metric in *text*; raise `ValueError` if one is malformed."""
+class Counted(NamedTuple):
+    """One sample."""
+
+    job: str
+    kind: str
+    tokens: float
+    labels: tuple[tuple[str, str], ...] = ()
+    """All of them, sorted: what tells its series from others."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is known of one job: its series and the epoch that they are in."""
+
+    series: Mapping[Series, float] = field(default_factory=dict)
+    epoch: int = 0
+
+    def after(self, series: Mapping[Series, float]) -> "Job":
+        """Return the job when *series* are handed in: one that is lower, or that joins, opens a new epoch."""
+        if not self.series:
+            return Job(series, self.epoch)
+        if any(count < self.series.get(name, math.inf) for name, count in series.items()):
+            return Job(series, self.epoch + 1)
+        return Job({**self.series, **series}, self.epoch)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The series added up; a kind that nobody counts is None."""
+        totals: dict[str, float] = defaultdict(float)
+        for (_, kind, _), count in self.series.items():
+            totals[kind] += count
+        return Tokens(totals.get(""), totals.get("prompt"), self.epoch)
+
+
+def parse(text: str) -> list[Counted]:
+    """Return every sample of the metric in *text*; raise `ValueError` if one is malformed."""
     return [_sample(line.strip()) for line in text.splitlines() if _OURS.match(line)]
 
 
-def add_up(samples: Iterable[tuple[str, str, float]]) -> dict[str, Tokens]:
-    """Return the counters of each job, its series added up; a kind nobody counts stays None."""
-    totals: dict[tuple[str, str], float] = defaultdict(float)
-    for job, kind, count in samples:
-        totals[job, kind] += count
-    return {job: Tokens(totals.get((job, "")), totals.get((job, "prompt"))) for job, _ in totals}
+class TokenBoard:
+    """What jobs have handed in: the text files of one folder, and texts that were pushed."""
 
-
-class TokenFolder:
-    """The text files of one folder, and what was counted last."""
-
-    def __init__(self, path: str) -> None:
+    def __init__(self, folder: str = "") -> None:
         """Take the folder's path; an empty one is a folder in which nobody counts."""
-        self._path = Path(path) if path else None
-        self._last: dict[str, Tokens] = {}
+        self._folder = Path(folder) if folder else None
+        self._pushed: dict[str, tuple[float, list[Counted]]] = {}
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+
+    def push(self, name: str, text: str, now_s: float) -> None:
+        """
+        Put *text* in the place of what *name* pushed before; may be called by any thread. *now_s* is Unix time.
+
+        Raise `ValueError` if it is malformed or too long, or if too many names push already.
+        """
+        if len(text) > MAX_LENGTH:
+            raise ValueError(f"longer than {MAX_LENGTH} characters")
+        samples = parse(text)
+        with self._lock:
+            self._pushed = {key: at for key, at in self._pushed.items() if _is_fresh(at[0], now_s)}
+            if name not in self._pushed and len(self._pushed) >= MAX_TEXTS:
+                raise ValueError(f"{MAX_TEXTS} names push already; push under one name for each process that lives")
+            self._pushed[name] = now_s, samples
 
     def read(self, now_s: float) -> tuple[dict[str, Tokens], tuple[str, ...]]:
         """Return counters by job, and one line for every file that could not be read. *now_s* is Unix time."""
-        samples: list[tuple[str, str, float]] = []
         problems: list[str] = []
-        for file in sorted(self._path.glob("*.prom")) if self._path else []:
+        jobs: dict[str, dict[Series, float]] = defaultdict(lambda: defaultdict(float))
+        for source, samples in (*self._files(now_s, problems), *self._texts(now_s)):
+            for job, kind, tokens, labels in samples:
+                jobs[job][source, kind, labels] += tokens
+        self._jobs = {job: self._jobs.get(job, Job()).after(series) for job, series in jobs.items()}
+        return {job: known.tokens for job, known in self._jobs.items()}, tuple(problems)
+
+    def _files(self, now_s: float, problems: list[str]) -> Iterator[tuple[str, list[Counted]]]:
+        """Yield the name and samples of each fresh file; add to *problems* what is wrong with the others."""
+        files = sorted(self._folder.glob("*.prom")) if self._folder else []
+        if len(files) > MAX_TEXTS:
+            problems.append(f"{self._folder}: {len(files)} files; the first {MAX_TEXTS} are read")
+        for file in files[:MAX_TEXTS]:
             try:
-                if now_s - file.stat().st_mtime <= STALE_AFTER_S:
-                    samples += parse(file.read_text(encoding="utf-8"))
+                status = file.stat()
+                if _is_fresh(status.st_mtime, now_s):
+                    yield f"file {file.name}", _read(file, status.st_size)
             except (OSError, ValueError) as error:
                 problems.append(f"{file.name}: {error}")
-        counted = {job: tokens.after(self._last.get(job, Tokens())) for job, tokens in add_up(samples).items()}
-        self._last |= counted
-        return counted, tuple(problems)
+
+    def _texts(self, now_s: float) -> Iterator[tuple[str, list[Counted]]]:
+        with self._lock:
+            pushed = list(self._pushed.items())
+        return ((f"push {name}", samples) for name, (at_s, samples) in pushed if _is_fresh(at_s, now_s))
 
 
-def _sample(line: str) -> tuple[str, str, float]:
+def _read(file: Path, size: int) -> list[Counted]:
+    if size > MAX_LENGTH:
+        raise ValueError(f"longer than {MAX_LENGTH} bytes")
+    return parse(file.read_text(encoding="utf-8"))
+
+
+def _is_fresh(at_s: float, now_s: float) -> bool:
+    return abs(now_s - at_s) <= STALE_AFTER_S
+
+
+def _sample(line: str) -> Counted:
     match = _SAMPLE.fullmatch(line)
     if match is None:
         raise ValueError(f"not a sample: {line!r}")
@@ -89,7 +172,7 @@ def _sample(line: str) -> tuple[str, str, float]:
     count = _count(match[2])
     if not 0 <= count < math.inf:
         raise ValueError(f"not a count: {line!r}")
-    return labels["job"], labels.get("kind", ""), count
+    return Counted(labels["job"], labels.get("kind", ""), count, tuple(sorted(labels.items())))
 
 
 def _count(text: str) -> float:

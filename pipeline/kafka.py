@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, ProducerClosed, TopicAlreadyExistsError, for_code
 
 from pipeline.codec import Codec
 from pipeline.errors import BrokerGoneError
@@ -49,11 +49,15 @@ async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> bool:
 class Sender:
     """Send messages to their topics, keyed, idempotent, acknowledged by all in-sync replicas."""
 
-    def __init__(self, bootstrap: str, *, linger_ms: int = 5) -> None:
+    def __init__(self, bootstrap: str, *, linger_ms: int = 5, batch_bytes: int = 16_384) -> None:
         self._bootstrap = bootstrap
         self._codecs: dict[str, Codec[Any]] = {}
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=linger_ms
+            bootstrap_servers=bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=linger_ms,
+            max_batch_size=batch_bytes,
         )
 
     async def __aenter__(self) -> Self:
@@ -67,7 +71,23 @@ class Sender:
 
     async def __aexit__(self, *_: object) -> None:
         if not await _stop(self._producer):
-            await self._producer.client.close()
+            await self.abandon()
+
+    async def abandon(self) -> None:
+        """
+        Stop at once: what is not acknowledged fails with aiokafka's `ProducerClosed`, though it may have arrived.
+
+        aiokafka 0.14 has no public way to stop an idempotent producer whose broker is gone: its sending task retries
+        for ever, and `stop` waits for it.
+        """
+        sending = self._producer._sender.sender_task  # noqa: SLF001 - see above
+        if sending is not None:
+            sending.cancel()
+        await self._producer.client.close()
+        if sending is not None:
+            await asyncio.wait([sending], timeout=STOP_S)
+        self._producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - see above
+        await self._producer.stop()
 
     async def enqueue(self, topic: Topic[M], message: M) -> "asyncio.Future[Any]":
         """
@@ -77,10 +97,12 @@ class Sender:
         instants are inside it.
         """
         codec = self._codecs.setdefault(topic.name, Codec(topic))
+        return await self.enqueue_encoded(topic, codec.key(message), codec.encode(message))
+
+    async def enqueue_encoded(self, topic: Topic[Any], key: bytes, payload: bytes) -> "asyncio.Future[Any]":
+        """Do the same with a message that is encoded already."""
         try:
-            queued: asyncio.Future[Any] = await self._producer.send(
-                topic.name, codec.encode(message), key=codec.key(message)
-            )
+            queued: asyncio.Future[Any] = await self._producer.send(topic.name, payload, key=key)
         except KafkaError as error:
             raise gone(self._bootstrap, error) from error
         return queued

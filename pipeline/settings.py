@@ -26,7 +26,7 @@ Keys: TypeAlias = tuple[str | int, ...]
 
 #: The tables that parts of firmwatt read; all parts of a deployment may share one file.
 TABLES = frozenset(
-    {"kafka", "clock", "site", "pipeline", "bidding", "venue", "fleet", "collector", "actuator"}
+    {"kafka", "clock", "site", "pipeline", "bidding", "venue", "sandbox", "fleet", "collector", "actuator"}
     | {"source", "engine", "mapping"}
 )
 
@@ -91,17 +91,18 @@ def load(path: Path, section: str, kind: type[S]) -> S:
     A dotted *section* (``venue.sandbox``) is a nested table.
     """
     text = _text(path)
-    return _section(path, text, _parsed(path, text), section, kind)
+    return _section(path, text, _parsed(path, text), tuple(section.split(".")), kind)
 
 
 def load_each(path: Path, section: str, kind: type[S]) -> list[S]:
     """Return every entry of the array of tables ``[[section]]`` as *kind*; none where it is absent."""
     text = _text(path)
     document = _parsed(path, text)
-    entries = document.get(section, [])
+    steps = tuple(section.split("."))
+    entries = _at(path, text, document, steps, absent=[])
     if not isinstance(entries, list):
-        raise ConfigError(f"{path}, line {_line(text, (section,))}: write [[{section}]], one for each")
-    return [_section(path, text, document, f"{section}.{number}", kind) for number in range(len(entries))]
+        raise ConfigError(f"{path}, line {_line(text, steps)}: write [[{section}]], one for each")
+    return [_section(path, text, document, (*steps, number), kind) for number in range(len(entries))]
 
 
 def check_tables(path: Path) -> None:
@@ -126,30 +127,55 @@ def _text(path: Path) -> str:
 def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not its grammar, a number of 5,000 digits, a thousand brackets
         raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
-def _section(path: Path, text: str, document: Any, section: str, kind: type[S]) -> S:
-    steps = tuple(int(step) if step.isdigit() else step for step in section.split("."))
-    for step in steps:
-        document = document.get(step, {}) if isinstance(document, dict) else document[int(step)]
+def _section(path: Path, text: str, document: Any, steps: Keys, kind: type[S]) -> S:
     try:
-        return msgspec.convert(document, kind)
+        return msgspec.convert(_at(path, text, document, steps, absent={}), kind)
     except msgspec.ValidationError as error:
-        where, reason = _explained(str(error), steps, document, kind)
-        name = ".".join(str(step) for step in steps if isinstance(step, str))
-        raise ConfigError(f"{path}, line {_line(text, where)}, section [{name}]: {reason}") from error
+        where, reason = _explained(str(error), steps, kind)
+        raise ConfigError(f"{path}, line {_line(text, where)}, section [{_name(steps)}]: {reason}") from error
 
 
-def _explained(reason: str, steps: Keys, document: Any, kind: type[msgspec.Struct]) -> tuple[Keys, str]:
+def _at(path: Path, text: str, document: Any, steps: Keys, absent: Any) -> Any:
+    """Return the value at *steps*, *absent* where it is not; `ConfigError` if the way there is not one of tables."""
+    for depth, step in enumerate(steps):
+        if isinstance(step, str) and not isinstance(document, dict):
+            above = steps[:depth]
+            raise ConfigError(f"{path}, line {_line(text, above)}: write [{_name(above)}] as one table")
+        if isinstance(step, str) and step not in document:
+            return absent
+        document = document[step]
+    return document
+
+
+def _name(steps: Keys) -> str:
+    """Return a table's name, as in ``[venue.sandbox]``."""
+    return ".".join(step for step in steps if isinstance(step, str))
+
+
+def _explained(reason: str, steps: Keys, kind: type[msgspec.Struct]) -> tuple[Keys, str]:
     """Return the path to what msgspec's *reason* complains about, and the reason with what was probably meant."""
-    where = steps + _keys(reason)
+    keys = _keys(reason)
     if (unknown := _UNKNOWN.search(reason)) is None:
-        return where, reason
+        return steps + keys, reason
     name = unknown[1]
-    known = [field.encode_name for field in msgspec.structs.fields(kind)] if where == steps else []
-    return (*where, name), f"unknown key {name!r}{_meant(name, known)}"
+    return (*steps, *keys, name), f"unknown key {name!r}{_meant(name, _known(kind, keys))}"
+
+
+def _known(kind: type[msgspec.Struct], keys: Keys) -> list[str]:
+    """Return the names of the keys that the table at *keys* within *kind* may have."""
+    node = msgspec.inspect.type_info(kind)
+    for key in keys:
+        if isinstance(node, msgspec.inspect.StructType):
+            node = next(field.type for field in node.fields if field.encode_name == key)
+        elif isinstance(node, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
+            node = node.item_type
+        if isinstance(node, msgspec.inspect.UnionType):
+            node = next((one for one in node.types if isinstance(one, msgspec.inspect.StructType)), node)
+    return [field.encode_name for field in node.fields] if isinstance(node, msgspec.inspect.StructType) else []
 
 
 def _keys(reason: str) -> Keys:
@@ -171,11 +197,11 @@ def _meant(name: str, known: list[str]) -> str:
 
 def _line(text: str, where: Keys) -> int:
     """
-    Return the number of the line of *text* on which the value at *where* begins, or its nearest table's.
+    Return the number of the line on which what sets the value at *where* begins, or what sets the nearest table.
 
-    The parser tells no positions, so it is asked: the first lines that parse and hold the value end with its line.
+    The parser tells no positions, so it is asked: the first lines of *text* that parse and hold the value end with it.
     """
-    lines = text.splitlines()
+    lines = text.split("\n")  # a file's other line endings are already these; others that Python knows are not TOML's
     begins = 1
     for count in range(1, len(lines) + 1):
         try:

@@ -7,22 +7,15 @@ reports success whatever happened. A GPU of which only the CPU+GPU module answer
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import pynvml
 
+from collectors import SourceError
 from collectors.levers import GpuReading, LeverError
-from collectors.nvml import (
-    FUNCTION_NOT_FOUND,
-    GPU_SCOPE,
-    NO_PERMISSION,
-    NOT_SUPPORTED,
-    SW_POWER_CAP,
-    Device,
-    NVMLError,
-    Session,
-    read_fields,
-)
+from collectors.nvml import Device, Session
+from collectors.nvml.calls import SW_POWER_CAP, event_reasons
+from collectors.nvml.codes import NO_PERMISSION, NVMLError
+from collectors.nvml.fields import GPU_SCOPE, read_fields
 
 
 def connect() -> "Nvml":
@@ -43,6 +36,9 @@ class Nvml:
         if self._missing:
             self._session.reopen(now)
         devices = self._session.devices(now)
+        if not devices:
+            self._session.reopen(now)
+            raise SourceError("NVML shows GPUs, and none of them answers: see the kernel log")
         self._devices = {uuid: device for uuid, device in devices.items() if _can_be_limited(device)}
         found = {uuid: gpu for uuid, device in self._devices.items() if (gpu := _try_read(device)) is not None}
         self._missing = (self._missing | self._devices.keys()) - found.keys()
@@ -72,7 +68,7 @@ class Nvml:
 
 
 def _can_be_limited(device: Device) -> bool:
-    return device.scope == GPU_SCOPE and device.max_w is not None
+    return device.asked.scope == GPU_SCOPE and device.max_w is not None
 
 
 def _try_read(device: Device) -> GpuReading | None:
@@ -83,7 +79,7 @@ def _try_read(device: Device) -> GpuReading | None:
 
 
 def _read(device: Device) -> GpuReading:
-    fields = read_fields(device)
+    fields = read_fields(device.handle, device.asked)
     if device.min_w is None or device.max_w is None or fields.requested_w is None:
         raise LeverError("this card has no power limit to set")
     return GpuReading(
@@ -94,15 +90,11 @@ def _read(device: Device) -> GpuReading:
         requested_w=fields.requested_w,
         enforced_w=fields.enforced_w,
         power_w=fields.power_w,
-        binding=_binding(device.handle),
+        binding=_binding(device),
     )
 
 
-def _binding(handle: Any) -> bool | None:
+def _binding(device: Device) -> bool | None:
     """Tell whether a power limit holds the clocks down; None where card or driver does not say."""
-    try:
-        return bool(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle) & SW_POWER_CAP)
-    except NVMLError as error:
-        if error.value not in {NOT_SUPPORTED, FUNCTION_NOT_FOUND}:
-            raise
-        return None
+    reasons = event_reasons(device.calls, device.handle)
+    return None if reasons is None else bool(reasons & SW_POWER_CAP)

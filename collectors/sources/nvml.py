@@ -1,108 +1,149 @@
 """
 NVIDIA GPUs through NVML: one nvmlDeviceGetFieldValues per GPU and tick, no process lists, no subprocess.
 
-What is odd is marked, never repaired: a GPU off the bus stays in the reading as LOST, a draw that no such card can have
-is withheld, and an energy counter that runs backwards opens a new epoch instead of making negative energy.
+Every GPU has a thread of its own, so that one in a wedged driver is stale alone. What is odd is marked, never repaired:
+a GPU off the bus stays in the reading as LOST, and a draw that no such card can have is withheld. Energy is the
+counter as it stands.
 """
 
-from datetime import datetime
+import time
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from collectors import Reading
-from collectors.nvml import (
-    GPU_IS_LOST,
-    LIFE_CYCLE,
-    MODULE_SCOPE,
-    RESET_REQUIRED,
-    Device,
-    Fields,
-    NVMLError,
-    Session,
-    read_fields,
-    refusal,
-)
+from collectors import Reading, SourceError
+from collectors.nvml import Session
+from collectors.nvml.codes import GONE, LIFE_CYCLE, NVMLError, refusal
+from collectors.nvml.gate import Devices, Gate
+from collectors.nvml.gpu import Gpu, sample, silent
+from collectors.nvml.xids import Xids
 from pipeline.messages.telemetry import GpuSample, Quality
-
-PLAUSIBLE_SHARE = 1.5
-"""A draw above this share of the maximum limit is garbage: 593 W at idle was seen on a laptop card (g-helper#5819)."""
+from pipeline.settings import Positive, Section
 
 
-class Counter(NamedTuple):
-    """What must be remembered of a GPU between readings."""
+class Settings(Section, frozen=True, kw_only=True):
+    """``[source.nvml]``. Spans in seconds of the shared clock unless named otherwise."""
 
-    model: str
-    energy_j: float | None = None
-    epoch: int = 0
-    lost: bool = False
+    timeout_s: Positive = 0.4
+    """
+    How long the GPUs together may take, seconds of the machine; opening NVML may take as long again.
 
-    def after(self, energy_j: float | None) -> "Counter":
-        """Return the counter after a reading: lower than before, or back from the bus, is a new epoch."""
-        restarted = self.lost or (energy_j is not None and self.energy_j is not None and energy_j < self.energy_j)
-        kept_j = self.energy_j if energy_j is None else energy_j
-        return Counter(self.model, kept_j, self.epoch + restarted)
+    Less than half a tick, which is what the collector waits for its sources. A healthy GPU takes some milliseconds.
+    """
+    rescan_s: Positive = 60.0
+    """How often to look for other GPUs and MIG instances."""
+    slow_period_s: Positive = 0.9
+    """How often to ask for utilisation, memory and temperature; in between, the last figures stand."""
+    stale_s: Positive = 3.0
+    """A reading that the driver has given for longer is stale."""
+    xids: bool = True
+    """Listen for XID events."""
 
 
-def connect() -> "Nvml":
+def connect(settings: Settings) -> "Nvml":
     """Return the source; NVML is opened by the first reading."""
-    return Nvml()
+    return Nvml(settings)
+
+
+class _Seen(NamedTuple):
+    sample: GpuSample
+    trouble: str | None = None
 
 
 class Nvml:
     """All GPUs of this host."""
 
-    def __init__(self) -> None:
-        self._session = Session()
-        self._counters: dict[str, Counter] = {}
+    period_s = 0.0
+    """Every tick."""
+
+    def __init__(self, settings: Settings, session: Session | None = None) -> None:
+        self._settings = settings
+        self._xids = Xids() if settings.xids else None
+        self._gate = Gate(session or Session(), self._xids)
+        self._gpus: dict[str, Gpu] = {}
+        self._scanned_at: datetime | None = None
 
     def read(self, now: datetime) -> Reading:
         """Measure every GPU ever seen; raise `SourceError` if NVML as a whole does not answer."""
-        devices = self._session.devices(now)
-        samples = {uuid: self._sample(device, now) for uuid, device in devices.items()}
-        for uuid in self._counters.keys() - devices.keys():
-            samples[uuid] = self._lost(uuid)
-        if any(Quality.LOST in sample.quality for sample in samples.values()):
-            self._session.reopen(now)
-        else:
-            self._session.healthy()
-        return Reading(gpus=tuple(samples[uuid] for uuid in sorted(samples)))
-
-    def _sample(self, device: Device, now: datetime) -> GpuSample:
-        counter = self._counters.setdefault(device.uuid, Counter(device.model))
+        devices = self._gate.devices(now, self._deadline())
+        self._ask(devices, now)
+        deadline = self._deadline()
+        xids = self._xids.take() if self._xids is not None else {}
         try:
-            fields = read_fields(device)
+            seen = [
+                self._look(gpu, now, deadline, xids.get(uuid, ()))
+                if uuid in devices
+                else _lost(gpu, xids.get(uuid, ()))
+                for uuid, gpu in sorted(self._gpus.items())
+            ]
         except NVMLError as error:
-            if error.value in {GPU_IS_LOST, RESET_REQUIRED}:
-                return self._lost(device.uuid)
+            self._gate.reopen(now)
+            raise refusal(error) from error
+        self._look_after(seen, now)
+        if not seen:
+            raise SourceError("NVML shows GPUs, and none of them answers: see the kernel log")
+        return Reading(
+            gpus=tuple(each.sample for each in seen),
+            places=tuple(device.place for device in devices.values()),
+            troubles=tuple(each.trouble for each in seen if each.trouble is not None),
+        )
+
+    @property
+    def hanging(self) -> tuple[str, ...]:
+        """UUIDs of the GPUs whose last call has not come back."""
+        return tuple(uuid for uuid, gpu in self._gpus.items() if gpu.hangs)
+
+    def close(self) -> None:
+        """
+        Let go of NVML, so that the driver can be replaced and MIG changed; the next `read` opens it again.
+
+        Raise `SourceError` where the driver hangs and keeps it open: only the end of this process helps then.
+        """
+        self._gate.close(self._deadline() + 1.0)  # a wait for events ends first
+        if self.hanging:
+            raise SourceError(f"a call to {', '.join(self.hanging)} hangs in the driver and holds the device")
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._settings.timeout_s
+
+    def _ask(self, devices: Devices, now: datetime) -> None:
+        load_period = timedelta(seconds=self._settings.slow_period_s)
+        for uuid, device in devices.items():
+            if uuid not in self._gpus:
+                self._gpus[uuid] = Gpu(device)
+            self._gpus[uuid].ask(device, now, load_period)
+
+    def _look(self, gpu: Gpu, now: datetime, deadline: float, xids: tuple[int, ...]) -> _Seen:
+        """Return what *gpu* answers by *deadline*; raise `NVMLError` where it is NVML that is gone."""
+        uuid = gpu.device.uuid
+        try:
+            figures = gpu.figures(deadline)
+        except TimeoutError:
+            trouble = f"{uuid} does not answer: the driver hangs; it is asked again when the call returns"
+            return _Seen(silent(gpu.device, xids, Quality.STALE), trouble)
+        except NVMLError as error:
+            if error.value in GONE:
+                return _lost(gpu, xids)
             if error.value in LIFE_CYCLE:
-                self._session.reopen(now)
-                raise refusal(error) from error
-            return GpuSample(uuid=device.uuid, model=device.model, energy_epoch=counter.epoch, quality=(Quality.STALE,))
-        self._counters[device.uuid] = counter = counter.after(fields.energy_j)
-        return sample(device, fields, counter.epoch)
+                raise
+            return _Seen(silent(gpu.device, xids, Quality.STALE), f"{uuid} cannot be read: {error} ({error.value})")
+        is_frozen = gpu.has_frozen(figures.fields.read_at, now, timedelta(seconds=self._settings.stale_s))
+        return _Seen(sample(gpu.device, figures, xids, is_frozen=is_frozen))
 
-    def _lost(self, uuid: str) -> GpuSample:
-        self._counters[uuid] = counter = self._counters[uuid]._replace(lost=True)
-        return GpuSample(uuid=uuid, model=counter.model, energy_epoch=counter.epoch, quality=(Quality.LOST,))
+    def _look_after(self, seen: list[_Seen], now: datetime) -> None:
+        """Have NVML opened anew for lost GPUs, and looked through for new ones; nothing of it while a GPU hangs."""
+        if self.hanging:
+            return
+        if not seen or any(Quality.LOST in each.sample.quality for each in seen):
+            self._gate.reopen(now)
+            return
+        self._gate.healthy()
+        if self._scanned_at is None:
+            self._scanned_at = now
+        if now - self._scanned_at >= timedelta(seconds=self._settings.rescan_s):
+            self._scanned_at = now
+            self._gate.rescan(now)
 
 
-def sample(device: Device, fields: Fields, epoch: int) -> GpuSample:
-    """Return what *fields* say about *device*, garbage withheld and marked. Pure."""
-    ceiling_w = PLAUSIBLE_SHARE * device.max_w if device.max_w else float("inf")
-    power_w = None if fields.power_w is None or fields.power_w > ceiling_w else fields.power_w
-    average_w = None if fields.average_w is None or fields.average_w > ceiling_w else fields.average_w
-    is_implausible = (power_w, average_w) != (fields.power_w, fields.average_w)
-    marks = (Quality.IMPLAUSIBLE,) if is_implausible else ()
-    scope = (Quality.SCOPE_MODULE,) if device.scope == MODULE_SCOPE else ()
-    return GpuSample(
-        uuid=device.uuid,
-        model=device.model,
-        power_w=power_w,
-        average_w=average_w,
-        energy_j=fields.energy_j,
-        energy_epoch=epoch,
-        enforced_w=fields.enforced_w,
-        requested_w=fields.requested_w,
-        min_w=device.min_w,
-        max_w=device.max_w,
-        quality=(*marks, *scope),
-    )
+def _lost(gpu: Gpu, xids: tuple[int, ...]) -> _Seen:
+    trouble = f"{gpu.device.uuid} is lost: it fell off the bus or needs a reset; see the kernel log"
+    return _Seen(silent(gpu.device, xids, Quality.LOST), trouble)

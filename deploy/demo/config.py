@@ -90,7 +90,13 @@ def sections(layout: Layout) -> dict[str, dict[str, Any]]:
             "data": str(layout.folder / "faust"),
         },
         "fleet": {name: getattr(fleet, name) for name in ("hosts", "seed", "trace", "keyring", "summary")},
-        "collector": {"host": realhost.HOST, "mapping": str(layout.mapping), "simulated": True},
+        "collector": {
+            "host": realhost.HOST,
+            "spool": str(layout.folder / "collector"),
+            "listen": "",
+            "simulated": True,
+        },
+        "mapping.static": {"file": str(layout.mapping)},
         "actuator": {
             "host": realhost.HOST,
             "keyring": str(layout.keyring),

@@ -88,8 +88,9 @@ async def breathe(host: RealHost, clock: Clock) -> None:
         await asyncio.sleep(0.25)
 
 
-def start(children: Children, host: RealHost, config: Path) -> tuple[str, str]:
-    """Start the real collector and the real actuator over the stand-in; return their names."""
-    for name in ("collect", "actuate"):
-        children.start(name, name, "--config", str(config), environment=host.environment)
+def start(children: Children, host: RealHost, config: Path, clock: Clock) -> tuple[str, str]:
+    """Start the real collector and the real actuator over the stand-in, which lives by *clock*; return their names."""
+    host.state.run_clock(clock.origin.timestamp(), clock.started, clock.speed)
+    children.start("collect", "collect", "run", "--config", str(config), environment=host.environment)
+    children.start("actuate", "actuate", "--config", str(config), environment=host.environment)
     return "collect", "actuate"

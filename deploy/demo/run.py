@@ -126,7 +126,8 @@ async def start_all(layout: config.Layout, children: Children, stage: Stage) -> 
     await asyncio.gather(*(children.ready(worker) for worker in WORKERS))
     children.start("fleet", "fleet", "--config", path)
     if isinstance(host, realhost.RealHost):
-        await asyncio.gather(*(children.ready(name) for name in realhost.start(children, host, layout.path)))
+        names = realhost.start(children, host, layout.path, stage.clock)
+        await asyncio.gather(*(children.ready(name) for name in names))
     stage.described = await children.ready("fleet")
     return host if isinstance(host, realhost.RealHost) else None
 

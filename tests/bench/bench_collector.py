@@ -20,8 +20,8 @@ from doubles.commands import HOST, KEY, KEYRING, NOON, cap, lease, signed
 from doubles.nvml import nvml_double
 
 from collectors.lease import Bounds, HostState, Refusal, admit
-from collectors.mapping import Claim
-from collectors.runner import Identity, assemble
+from collectors.mappings import Claim
+from collectors.runner import claimed
 from collectors.sources import nvml
 from pipeline.codec import Codec
 from pipeline.messages.telemetry import HostTick, Tier, Workload
@@ -57,12 +57,13 @@ def bench_read(folder: Path) -> HostTick | None:
         print(json.dumps({"bench": "nvml_read_8_gpus", "skipped": "no C compiler"}))  # noqa: T201 - as above
         return None
     state = nvml_double.State.create(folder / "gpus", gpus=GPUS)
-    source = nvml.connect()
+    source = nvml.connect(nvml.Settings())
     reading = source.read(NOON)
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(GPUS)]
     compare("nvml_read_8_gpus", lambda: source.read(NOON), bare_loop(handles), "bare pynvml loop", 200)
     claims = {state.uuid(i): Claim(job=f"j{i // 4}", tier=Tier.T3, workload=Workload.TRAINING) for i in range(GPUS)}
-    return assemble(Identity("host-1", "site-1", "b", simulated=True), 1, NOON, [reading], claims, {})
+    gpus = tuple(claimed(gpu, claims) for gpu in reading.gpus)
+    return HostTick(host="host-1", site="site-1", boot="b", seq=1, measured_at=NOON, gpus=gpus, simulated=True)
 
 
 def bench_encode(tick: HostTick) -> None:

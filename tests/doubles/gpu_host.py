@@ -3,6 +3,7 @@
 import base64
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,6 +41,8 @@ class GpuHost:
     folder: Path
     state: nvml_double.State
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    port: int = 0
+    """Where the collector's pages are; 0: nowhere."""
 
     @classmethod
     def make(cls, name: str, folder: Path, *, gpus: int = 2, without: Iterable[str] = ()) -> "GpuHost":
@@ -54,8 +57,21 @@ class GpuHost:
         host.configure("127.0.0.1:9", Clock())
         return host
 
+    def listen(self) -> None:
+        """Give the collector's pages a free port, from the next `configure` on."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+
+    def amend(self, before: str, after: str) -> None:
+        """Replace a part of the settings."""
+        text = self.config.read_text()
+        assert before in text
+        self.config.write_text(text.replace(before, after))
+
     def configure(self, bootstrap: str, clock: Clock) -> None:
-        """Write the settings of both processes."""
+        """Write the settings of both processes; the GPUs live by the same *clock*."""
+        self.state.run_clock(clock.origin.timestamp(), clock.started, clock.speed)
         self.config.write_text(
             f"""
 [kafka]
@@ -66,8 +82,11 @@ word = "{clock}"
 name = "site-of-{self.name}"
 [collector]
 host = "{self.name}"
-mapping = "{self.folder / "map.toml"}"
+spool = "{self.folder / "spool"}"
+listen = "{f"127.0.0.1:{self.port}" if self.port else ""}"
 simulated = true
+[mapping.static]
+file = "{self.folder / "map.toml"}"
 [actuator]
 host = "{self.name}"
 keyring = "{self.folder / "keys.toml"}"
@@ -128,7 +147,8 @@ simulated = true
 
     def _line(self, command: str, *options: str) -> list[str]:
         firmwatt = Path(sys.executable).with_name("firmwatt")
-        return [str(firmwatt), command, "--config", str(self.config), *options]
+        words = ("collect", "run") if command == "collect" else tuple(command.split())
+        return [str(firmwatt), *words, "--config", str(self.config), *options]
 
     def _environment(self) -> dict[str, str]:
         return os.environ | nvml_double.environment(self.folder, self.state)

@@ -168,8 +168,9 @@ async def test_what_must_not_be_obeyed_is_refused_with_its_reason(host: GpuHost,
 
 
 async def test_a_driver_without_event_reasons_cannot_say_what_binds(tmp_path: Path, kafka: str, clock: Clock) -> None:
-    """The symbol is missing: the cap is set and measured all the same."""
-    host = GpuHost.make("no-reasons", tmp_path, gpus=1, without=["nvmlDeviceGetCurrentClocksEventReasons"])
+    """The symbol is missing, its older name too: the cap is set and measured all the same."""
+    names = [f"nvmlDeviceGetCurrentClocks{word}Reasons" for word in ("Event", "Throttle")]
+    host = GpuHost.make("no-reasons", tmp_path, gpus=1, without=names)
     host.configure(kafka, clock)
     try:
         host.start("actuate")

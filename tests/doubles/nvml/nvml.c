@@ -2,183 +2,14 @@
  * A stand-in for libnvidia-ml.so.1: enough of NVML to measure and to cap GPUs that do not exist.
  *
  * All GPUs live in one file (environment variable FAKE_NVML_STATE) that every process maps: a cap set by the actuator
- * is what the collector reads, and a test moves demand while both run. nvml_double.py mirrors the layout.
+ * is what the collector reads, and a test moves demand while both run.
  *
  * What it models: draw follows min(demand, enforced limit) with a first-order lag, field 185 is a filter of 1 s, energy
- * is the exact integral, the enforced limit is the lower of what software and what the BMC asked. Sizes and codes are
- * those of nvml.h, API 13 (x86-64).
+ * is the exact integral, the enforced limit is the lower of what software and what the BMC asked. SM clock and draw
+ * above idle are proportional, so a locked clock limits the draw. A slowdown's counter runs while its cause lasts.
+ * Sizes and codes are those of nvml.h, API 13 (x86-64).
  */
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <math.h>
-#include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
-
-enum {
-    SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6,
-    INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15, ARGUMENT_VERSION_MISMATCH = 25
-};
-enum { MAGIC = 0x4c4d564e, MAX_GPUS = 16, MAX_RULES = 16, MAX_UNSUPPORTED = 8, AVERAGE_MS = 1000 };
-
-/* ---- the shared state; nvml_double.py holds the same layout ---- */
-
-typedef struct {
-    char function[48];  /* without version suffix; * = any */
-    int32_t gpu;        /* -1 = any */
-    int32_t code;       /* what to return; negative: hang only, then go on */
-    uint32_t after;     /* calls to let through first */
-    uint32_t hang_ms;
-    uint64_t hits;
-} rule_t;
-
-typedef struct {
-    char uuid[96], name[96], bus_id[32];
-    uint32_t present, mig;
-    uint32_t min_mw, max_mw, default_mw, requested_mw;
-    uint32_t bmc_mw;       /* out-of-band cap, 0 = none */
-    uint32_t idle_mw, demand_mw, lag_ms, temperature_c;
-    uint32_t scope_mask;   /* bit n: power scope n answers */
-    uint32_t reported_mw;  /* not 0: what fields 185 and 186 say instead of the model */
-    uint32_t unsupported[MAX_UNSUPPORTED]; /* field ids that this card does not know */
-    uint32_t field_code;   /* what those fields answer, 0 = NOT_SUPPORTED */
-    uint64_t energy_uj;
-    int64_t stepped_ns;    /* 0 = never */
-    double instant_mw, average_mw;
-    uint64_t set_calls;
-} gpu_t;
-
-typedef struct {
-    uint32_t magic, gpu_count, driver_loaded, root;
-    char driver_version[80];
-    uint32_t generation, rule_count;
-    int64_t now_ns;        /* 0 = the machine's clock */
-    rule_t rules[MAX_RULES];
-    gpu_t gpus[MAX_GPUS];
-} state_t;
-
-_Static_assert(sizeof(rule_t) == 72, "rule_t");
-_Static_assert(sizeof(gpu_t) == 352, "gpu_t");
-_Static_assert(sizeof(state_t) == 112 + 16 * 72 + 16 * 352, "state_t");
-
-/* ---- NVML's own types ---- */
-
-typedef int nvmlReturn_t;
-typedef void *nvmlDevice_t;
-typedef union { double d; unsigned ui; unsigned long long ull; long long ll; } value_t;
-typedef struct {
-    unsigned fieldId, scopeId;
-    long long timestamp, latencyUsec;
-    unsigned valueType;
-    nvmlReturn_t nvmlReturn;
-    value_t value;
-} nvmlFieldValue_t;
-typedef struct {
-    char busIdLegacy[16];
-    unsigned domain, bus, device, pciDeviceId, pciSubSystemId;
-    char busId[32];
-} nvmlPciInfo_t;
-typedef struct { unsigned version; unsigned char powerScope; unsigned powerValueMw; } nvmlPowerValue_v2_t;
-typedef struct { unsigned gpu, memory; } nvmlUtilization_t;
-
-_Static_assert(sizeof(nvmlFieldValue_t) == 40, "nvmlFieldValue_t");
-_Static_assert(sizeof(nvmlPciInfo_t) == 68, "nvmlPciInfo_t");
-_Static_assert(sizeof(nvmlPowerValue_v2_t) == 12, "nvmlPowerValue_v2_t");
-_Static_assert(sizeof(nvmlUtilization_t) == 8, "nvmlUtilization_t");
-
-enum { TYPE_UNSIGNED_INT = 1, TYPE_UNSIGNED_LONG_LONG = 3, POWER_VALUE_V2 = 0x0200000C };
-
-static state_t *state;
-static int state_fd = -1;
-static int users;                 /* nvmlInit counts, nvmlShutdown counts back */
-static uint32_t generation;       /* of the driver we initialised against */
-static pthread_mutex_t threads = PTHREAD_MUTEX_INITIALIZER;
-
-/* Threads exclude each other by the mutex, processes by flock, which a killed process cannot leave behind. */
-static void lock(void) { pthread_mutex_lock(&threads); flock(state_fd, LOCK_EX); }
-static void unlock(void) { flock(state_fd, LOCK_UN); pthread_mutex_unlock(&threads); }
-
-static int64_t now_ns(void) {
-    if (state->now_ns) return state->now_ns;
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int map_state(void) {
-    const char *path = getenv("FAKE_NVML_STATE");
-    if (state) return 1;
-    if (!path || (state_fd = open(path, O_RDWR | O_CLOEXEC)) < 0) return 0;
-    void *mapped = mmap(NULL, sizeof(state_t), PROT_READ | PROT_WRITE, MAP_SHARED, state_fd, 0);
-    if (mapped == MAP_FAILED || ((state_t *)mapped)->magic != MAGIC) {
-        if (mapped != MAP_FAILED) munmap(mapped, sizeof(state_t));
-        close(state_fd);
-        return 0;
-    }
-    state = mapped;
-    return 1;
-}
-
-/* The first rule that matches wins. */
-static nvmlReturn_t ruled(const char *function, int gpu) {
-    for (uint32_t i = 0; i < state->rule_count && i < MAX_RULES; i++) {
-        rule_t *rule = &state->rules[i];
-        if (strcmp(rule->function, "*") && strcmp(rule->function, function)) continue;
-        if (rule->gpu >= 0 && rule->gpu != gpu) continue;
-        if (__atomic_fetch_add(&rule->hits, 1, __ATOMIC_SEQ_CST) < rule->after) return SUCCESS;
-        if (rule->hang_ms) usleep(rule->hang_ms * 1000);
-        return rule->code > 0 ? rule->code : SUCCESS;
-    }
-    return SUCCESS;
-}
-
-/* What every device call begins with: a handle is the index plus one. */
-static nvmlReturn_t enter(const char *function, nvmlDevice_t device, gpu_t **gpu) {
-    uintptr_t index = (uintptr_t)device - 1;
-    if (!users) return UNINITIALIZED;
-    if (!device || index >= state->gpu_count) return INVALID_ARGUMENT;
-    nvmlReturn_t code = ruled(function, (int)index);
-    if (code) return code;
-    *gpu = &state->gpus[index];
-    return (*gpu)->present && generation == state->generation ? SUCCESS : GPU_IS_LOST;
-}
-
-#define ENTER(function) \
-    gpu_t *gpu; \
-    nvmlReturn_t entered = enter(function, device, &gpu); \
-    if (entered) return entered
-
-static double enforced_mw(const gpu_t *gpu) {
-    return gpu->bmc_mw && gpu->bmc_mw < gpu->requested_mw ? gpu->bmc_mw : gpu->requested_mw;
-}
-
-/* Bring the model to now: exact for a constant target, so steps of any length give the same energy. */
-static void step(gpu_t *gpu) {
-    int64_t now = now_ns();
-    double target = fmax(gpu->idle_mw, fmin(gpu->demand_mw, enforced_mw(gpu)));
-    lock();
-    if (!gpu->stepped_ns) {
-        gpu->instant_mw = gpu->average_mw = fmax(gpu->idle_mw, gpu->demand_mw);
-        gpu->stepped_ns = now;
-    }
-    if (now > gpu->stepped_ns) {
-        double ms = (double)(now - gpu->stepped_ns) / 1e6;
-        double lag = gpu->lag_ms ? exp(-ms / gpu->lag_ms) : 0;
-        double above = gpu->instant_mw - target;
-        double mean = target + above * gpu->lag_ms / ms * (1 - lag);
-        gpu->instant_mw = target + above * lag;
-        gpu->average_mw = mean + (gpu->average_mw - mean) * exp(-ms / AVERAGE_MS);
-        gpu->energy_uj += (uint64_t)llround(mean * ms); /* mW x ms = uJ */
-        gpu->stepped_ns = now;
-    }
-    unlock();
-}
+#include "nvml_model.h"
 
 static nvmlReturn_t copy(char *to, unsigned length, const char *from) {
     if (!to) return INVALID_ARGUMENT;
@@ -195,16 +26,22 @@ nvmlReturn_t nvmlInitWithFlags(unsigned flags) {
     nvmlReturn_t code = ruled("nvmlInit", -1);
     if (code) return code;
     if (!state->driver_loaded) return DRIVER_NOT_LOADED;
-    generation = state->generation;
+    if (born != state->born) users = 0;
+    if (!users) generation = state->generation; /* with users left, another nvmlInit only counts */
+    born = state->born;
     users++;
+    __atomic_fetch_add(&state->users, 1, __ATOMIC_SEQ_CST);
     return SUCCESS;
 }
 
 nvmlReturn_t nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 
 nvmlReturn_t nvmlShutdown(void) {
-    if (!users) return UNINITIALIZED;
+    if (!users || born != state->born) return UNINITIALIZED;
+    nvmlReturn_t code = ruled("nvmlShutdown", -1);
+    if (code) return code;
     users--;
+    __atomic_fetch_sub(&state->users, 1, __ATOMIC_SEQ_CST);
     return SUCCESS;
 }
 
@@ -218,7 +55,10 @@ const char *nvmlErrorString(nvmlReturn_t code) {
     case NOT_FOUND: return "Not Found";
     case INSUFFICIENT_SIZE: return "Insufficient Size";
     case DRIVER_NOT_LOADED: return "Driver Not Loaded";
+    case TIMEOUT: return "Timeout";
     case GPU_IS_LOST: return "GPU is lost";
+    case RESET_REQUIRED: return "GPU requires reset";
+    case LIB_RM_VERSION_MISMATCH: return "Driver/library version mismatch";
     case ARGUMENT_VERSION_MISMATCH: return "Argument version mismatch";
     default: return "Unknown Error";
     }
@@ -231,7 +71,7 @@ nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned length) {
 }
 
 nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *count) {
-    if (!users) return UNINITIALIZED;
+    if (!users || born != state->born) return UNINITIALIZED;
     nvmlReturn_t code = ruled("nvmlDeviceGetCount", -1);
     if (!code) *count = state->gpu_count;
     return code;
@@ -257,8 +97,11 @@ nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *found) {
 }
 
 nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned length) {
-    ENTER("nvmlDeviceGetUUID");
-    return copy(uuid, length, gpu->uuid);
+    gpu_t *gpu;
+    nvmlReturn_t code = enter_any("nvmlDeviceGetUUID", device, &gpu);
+    if (code) return code;
+    uintptr_t instance = (uintptr_t)device >> MIG_SHIFT;
+    return copy(uuid, length, instance ? gpu->mig_uuids[instance - 1] : gpu->uuid);
 }
 
 nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned length) {
@@ -274,7 +117,7 @@ nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t device, unsigned *index) {
 
 nvmlReturn_t nvmlDeviceGetMinorNumber(nvmlDevice_t device, unsigned *minor) {
     ENTER("nvmlDeviceGetMinorNumber");
-    *minor = (unsigned)(gpu - state->gpus);
+    *minor = gpu->minor;
     return SUCCESS;
 }
 
@@ -289,13 +132,43 @@ nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *pci) {
 
 nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned *current, unsigned *pending) {
     ENTER("nvmlDeviceGetMigMode");
+    if (!gpu->mig_max) return NOT_SUPPORTED;
     *current = *pending = gpu->mig;
     return SUCCESS;
 }
 
+nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned *count) {
+    ENTER("nvmlDeviceGetMaxMigDeviceCount");
+    *count = gpu->mig_max;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned index, nvmlDevice_t *instance) {
+    ENTER("nvmlDeviceGetMigDeviceHandleByIndex");
+    if (!gpu->mig_max || !gpu->mig) return NOT_SUPPORTED;
+    if (index >= gpu->mig_max) return INVALID_ARGUMENT;
+    if (index >= gpu->mig_count || !gpu->mig_uuids[index][0]) return NOT_FOUND;
+    *instance = (nvmlDevice_t)((uintptr_t)device | (uintptr_t)(index + 1) << MIG_SHIFT);
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceIsMigDeviceHandle(nvmlDevice_t device, unsigned *is_instance) {
+    gpu_t *gpu;
+    nvmlReturn_t code = enter_any("nvmlDeviceIsMigDeviceHandle", device, &gpu);
+    if (!code) *is_instance = (uintptr_t)device >> MIG_SHIFT != 0;
+    return code;
+}
+
 nvmlReturn_t nvmlDeviceGetPersistenceMode(nvmlDevice_t device, unsigned *mode) {
     ENTER("nvmlDeviceGetPersistenceMode");
-    *mode = 1;
+    *mode = gpu->persistence;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceSetPersistenceMode(nvmlDevice_t device, unsigned mode) {
+    ENTER("nvmlDeviceSetPersistenceMode");
+    if (!state->root) return NO_PERMISSION;
+    gpu->persistence = mode;
     return SUCCESS;
 }
 
@@ -321,6 +194,26 @@ static int knows(const gpu_t *gpu, unsigned field) {
     return 1;
 }
 
+static nvmlReturn_t nanoseconds(nvmlFieldValue_t *field, uint64_t ns) {
+    field->valueType = TYPE_UNSIGNED_LONG_LONG;
+    field->value.ull = ns;
+    return SUCCESS;
+}
+
+/* Three ids that drivers have numbered differently, and three others that mean something else to them. */
+static nvmlReturn_t read_slowdown(const gpu_t *gpu, nvmlFieldValue_t *field) {
+    if (gpu->smoothing_field && field->fieldId - gpu->smoothing_field < 3) {
+        field->value.ui = 1;
+        return SUCCESS;
+    }
+    switch (field->fieldId - gpu->slowdown_field) {
+    case 0: return nanoseconds(field, gpu->sw_thermal_ns);
+    case 1: return nanoseconds(field, gpu->hw_thermal_ns);
+    case 2: return nanoseconds(field, gpu->brake_ns);
+    default: return NOT_SUPPORTED;
+    }
+}
+
 static nvmlReturn_t read_field(const gpu_t *gpu, nvmlFieldValue_t *field) {
     unsigned id = field->fieldId;
     if (!knows(gpu, id)) return gpu->field_code ? (nvmlReturn_t)gpu->field_code : NOT_SUPPORTED;
@@ -328,7 +221,7 @@ static nvmlReturn_t read_field(const gpu_t *gpu, nvmlFieldValue_t *field) {
         return NOT_SUPPORTED;
     field->valueType = TYPE_UNSIGNED_INT;
     switch (id) {
-    case 82: field->value.ui = gpu->temperature_c; return SUCCESS;
+    case 74: return nanoseconds(field, gpu->capped_ns);
     case 83: case 191:
         field->valueType = TYPE_UNSIGNED_LONG_LONG;
         field->value.ull = gpu->energy_uj / 1000;
@@ -340,7 +233,7 @@ static nvmlReturn_t read_field(const gpu_t *gpu, nvmlFieldValue_t *field) {
     case 189: field->value.ui = gpu->default_mw; return SUCCESS;
     case 190: field->value.ui = (unsigned)enforced_mw(gpu); return SUCCESS;
     case 192: field->value.ui = gpu->requested_mw; return SUCCESS;
-    default: return NOT_SUPPORTED;
+    default: return read_slowdown(gpu, field);
     }
 }
 
@@ -348,7 +241,7 @@ nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldV
     ENTER("nvmlDeviceGetFieldValues");
     step(gpu);
     for (int i = 0; i < count; i++) {
-        fields[i].timestamp = now_ns() / 1000;
+        fields[i].timestamp = gpu->frozen_us ? gpu->frozen_us : now_ns() / 1000;
         fields[i].latencyUsec = 20;
         fields[i].nvmlReturn = read_field(gpu, &fields[i]);
     }
@@ -403,13 +296,59 @@ nvmlReturn_t nvmlDeviceSetPowerManagementLimit_v2(nvmlDevice_t device, const nvm
     return set_limit(gpu, limit->powerValueMw);
 }
 
-/* ---- state ---- */
+/* ---- clocks ---- */
+
+enum { CLOCK_GRAPHICS, CLOCK_SM, CLOCK_MEMORY };
+
+nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, unsigned clock, unsigned *mhz) {
+    ENTER("nvmlDeviceGetClockInfo");
+    if (clock > CLOCK_MEMORY) return NOT_SUPPORTED;
+    step(gpu);
+    *mhz = clock == CLOCK_MEMORY ? gpu->memory_mhz : sm_mhz(gpu);
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, unsigned clock, unsigned *mhz) {
+    ENTER("nvmlDeviceGetMaxClockInfo");
+    if (clock > CLOCK_MEMORY) return NOT_SUPPORTED;
+    *mhz = clock == CLOCK_MEMORY ? gpu->memory_mhz : gpu->sm_mhz;
+    return SUCCESS;
+}
+
+static nvmlReturn_t lock_clocks(gpu_t *gpu, unsigned min_mhz, unsigned max_mhz) {
+    gpu->set_calls++;
+    if (!state->root) return NO_PERMISSION;
+    step(gpu);
+    gpu->locked_min_mhz = min_mhz;
+    gpu->locked_max_mhz = max_mhz;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceSetGpuLockedClocks(nvmlDevice_t device, unsigned min_mhz, unsigned max_mhz) {
+    ENTER("nvmlDeviceSetGpuLockedClocks");
+    if (!max_mhz || min_mhz > max_mhz) return INVALID_ARGUMENT;
+    return lock_clocks(gpu, min_mhz, max_mhz);
+}
+
+nvmlReturn_t nvmlDeviceResetGpuLockedClocks(nvmlDevice_t device) {
+    ENTER("nvmlDeviceResetGpuLockedClocks");
+    return lock_clocks(gpu, 0, 0);
+}
 
 nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t device, unsigned long long *reasons) {
     ENTER("nvmlDeviceGetCurrentClocksEventReasons");
-    *reasons = gpu->demand_mw > enforced_mw(gpu) ? 0x4 : gpu->demand_mw <= gpu->idle_mw ? 0x1 : 0;
+    *reasons = is_capped(gpu) ? 0x4 : gpu->demand_mw <= gpu->idle_mw ? 0x1 : 0;
+    *reasons |= gpu->sw_thermal ? 0x20 : 0;
+    *reasons |= gpu->hw_thermal ? 0x48 : 0; /* with 0x8: hardware slowdown of any cause */
+    *reasons |= gpu->brake ? 0x88 : 0;
     return SUCCESS;
 }
+
+nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(nvmlDevice_t device, unsigned long long *reasons) {
+    return nvmlDeviceGetCurrentClocksEventReasons(device, reasons);
+}
+
+/* ---- temperature, load, memory, processes ---- */
 
 nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, unsigned sensor, unsigned *celsius) {
     ENTER("nvmlDeviceGetTemperature");
@@ -418,8 +357,95 @@ nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, unsigned sensor, unsi
     return SUCCESS;
 }
 
+nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_v1_t *found) {
+    ENTER("nvmlDeviceGetTemperatureV");
+    if (found->version != TEMPERATURE_V1) return ARGUMENT_VERSION_MISMATCH;
+    if (found->sensorType) return INVALID_ARGUMENT;
+    found->temperature = (int)gpu->temperature_c;
+    return SUCCESS;
+}
+
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *rates) {
     ENTER("nvmlDeviceGetUtilizationRates");
+    if (gpu->mig) return NOT_SUPPORTED; /* "not currently supported" on MIG-enabled GPUs: nvidia-smi --help-query-gpu */
     rates->gpu = rates->memory = gpu->demand_mw > gpu->idle_mw ? 100 : 0;
     return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) {
+    ENTER("nvmlDeviceGetMemoryInfo");
+    memory->total = gpu->memory_total_b;
+    memory->used = gpu->memory_used_b;
+    memory->free = memory->total - memory->used;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *memory) {
+    ENTER("nvmlDeviceGetMemoryInfo");
+    if (memory->version != MEMORY_V2) return ARGUMENT_VERSION_MISMATCH;
+    memory->total = gpu->memory_total_b;
+    memory->reserved = 0;
+    memory->used = gpu->memory_used_b;
+    memory->free = memory->total - memory->used;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned *count, nvmlProcessInfo_t *found) {
+    ENTER("nvmlDeviceGetComputeRunningProcesses");
+    unsigned room = *count;
+    *count = gpu->pid_count;
+    if (room < gpu->pid_count) return INSUFFICIENT_SIZE;
+    for (uint32_t i = 0; i < gpu->pid_count; i++)
+        found[i] = (nvmlProcessInfo_t){gpu->pids[i], 1ULL << 30, NO_MIG_INSTANCE, NO_MIG_INSTANCE};
+    return SUCCESS;
+}
+
+/* ---- events ---- */
+
+nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set) {
+    if (!users || born != state->born) return UNINITIALIZED;
+    nvmlReturn_t code = ruled("nvmlEventSetCreate", -1);
+    if (code) return code;
+    *set = calloc(1, sizeof **set);
+    (*set)->born = born;
+    (*set)->seen = state->xid_count;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t set) {
+    free(set);
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device, unsigned long long *types) {
+    ENTER("nvmlDeviceGetSupportedEventTypes");
+    *types = EVENT_XID;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long types, nvmlEventSet_t set) {
+    ENTER("nvmlDeviceRegisterEvents");
+    if (types & ~(unsigned long long)EVENT_XID) return NOT_SUPPORTED;
+    set->gpus |= 1u << (gpu - state->gpus);
+    __atomic_fetch_add(&gpu->registered, 1, __ATOMIC_SEQ_CST);
+    return SUCCESS;
+}
+
+/* Waits in small steps, so that a host that is replaced or closed underneath ends it. */
+nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *event, unsigned timeout_ms) {
+    if (!users || set->born != state->born) return UNINITIALIZED;
+    nvmlReturn_t code = ruled("nvmlEventSetWait", -1);
+    if (code) return code;
+    for (unsigned slept = 0;; slept += EVENT_STEP_MS) {
+        if (!users || set->born != state->born) return UNINITIALIZED;
+        while (set->seen != state->xid_count) {
+            xid_t xid = state->xids[set->seen++ % MAX_XIDS];
+            if (!(set->gpus >> xid.gpu & 1)) continue;
+            *event = (nvmlEventData_t){
+                (nvmlDevice_t)((uintptr_t)xid.gpu + 1), EVENT_XID, xid.xid, NO_MIG_INSTANCE, NO_MIG_INSTANCE};
+            return SUCCESS;
+        }
+        if (slept >= timeout_ms) return TIMEOUT;
+        nap(EVENT_STEP_MS);
+    }
 }

@@ -1,5 +1,5 @@
 """
-Drive the NVML stand-in of `nvml.c`: compile it, make a host full of GPUs, move their demand, break them.
+Drive the NVML stand-in of `nvml.c` and `nvml_model.h`: make a host full of GPUs, move their demand, break them.
 
     library = nvml_double.compile(folder)                  # None where there is no C compiler
     state = nvml_double.State.create(folder / "gpus", gpus=8, profile="h100")
@@ -14,6 +14,7 @@ import mmap
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,13 +23,19 @@ SOURCE = Path(__file__).with_name("nvml.c")
 SONAME = "libnvidia-ml.so.1"
 
 MAGIC, MAX_GPUS, MAX_RULES, MAX_UNSUPPORTED = 0x4C4D564E, 16, 16, 8
+MAX_MIG, MAX_PIDS, MAX_XIDS, UUID_BYTES = 7, 16, 64, 96
 
 NO_PERMISSION, NOT_SUPPORTED, DRIVER_NOT_LOADED, GPU_IS_LOST = 4, 3, 9, 15
-POWER_AVERAGE, POWER_INSTANT, ENERGY = 185, 186, 83
+POWER_AVERAGE, POWER_INSTANT, ENERGY, CAPPED = 185, 186, 83, 74
+NEW_SLOWDOWNS, OLD_SLOWDOWNS = 269, 251
+"""First of three field ids: as in nvidia-ml-py 13.615.71, as in nvml.h 12.9.40 and driver 580.65.06."""
+
+HANGS, FOREVER_MS = -1, 0xFFFFFFFF
+MIB = 1 << 20
 
 
 class Profile(NamedTuple):
-    """What one GPU model looks like to NVML. Watts, milliseconds."""
+    """What one GPU model looks like to NVML. Watts, milliseconds, megahertz, MiB."""
 
     name: str
     min_w: float
@@ -37,20 +44,57 @@ class Profile(NamedTuple):
     demand_w: float
     """Draw under full load if nothing limits it."""
     temperature_c: int
+    sm_mhz: int
+    """Under full load; at idle `sm_idle_mhz`."""
+    sm_idle_mhz: int
+    memory_mhz: int
+    memory_total_mib: int
+    memory_used_mib: int
+    mig_max: int = 0
+    """Instances it can be divided into; 0: it cannot be."""
     lag_ms: int = 25
     """V100 stepped down by two 20 ms sensor updates in GridPilot's E2 telemetry; no figure for newer cards is known."""
     scope_mask: int = 1
     """Bit n: NVML power scope n answers (0 GPU, 1 module)."""
     unsupported: tuple[int, ...] = ()
+    slowdown_field: int = NEW_SLOWDOWNS
+    """0: its driver does not count slowdowns."""
 
 
+#: The figures are of the files named, all of them under nvidia_smi_captures. MIG counts: NVIDIA's MIG user guide.
 PROFILES = {
-    # nvidia_smi_captures/exporter_captures/linux-x86_64__nvidia-h100-80gb-hbm3__590.48.01.txt, idle and under gpu-burn
-    "h100": Profile("NVIDIA H100 80GB HBM3", 200.0, 700.0, 69.62, 629.45, 59),
-    # nvidia_smi_captures/qx_hardware/qx-a100.xml: average draw N/A; idle, so demand is assumed: 97 % of the limit
-    "a100": Profile("NVIDIA A100-SXM4-40GB", 100.0, 400.0, 49.68, 388.0, 33, unsupported=(POWER_AVERAGE,)),
-    # Some GH200: scope 0 fails, only MODULE answers (Zeus probes for it); limits as GB300's module, demand assumed
-    "module-only": Profile("NVIDIA GH200 480GB", 500.0, 900.0, 100.0, 800.0, 50, scope_mask=2),
+    # exporter_captures/linux-x86_64__nvidia-h100-80gb-hbm3__590.48.01.txt: idle, and under gpu-burn (average draw,
+    # clocks, 59 C, 19818 MiB). Scope 2 (memory) answers there, too, with an average only; nothing here asks for it.
+    "h100": Profile("NVIDIA H100 80GB HBM3", 200.0, 700.0, 69.62, 629.45, 59, 1980, 345, 2619, 81559, 19818, mig_max=7),
+    # qx_hardware/qx-h100.xml: the first of eight, idle: 68.92 W instant, 68.57 W average, 29 C
+    "h100-idle": Profile("NVIDIA H100 80GB HBM3", 200.0, 700.0, 68.92, 68.92, 29, 1980, 345, 2619, 81559, 0, mig_max=7),
+    # qx_hardware/qx-a100.xml: average draw N/A, no slowdown counters; idle, so demand is assumed: 97 % of the limit
+    "a100": Profile(
+        "NVIDIA A100-SXM4-40GB",
+        100.0,
+        400.0,
+        49.68,
+        388.0,
+        33,
+        1410,
+        210,
+        1215,
+        40960,
+        0,
+        mig_max=7,
+        unsupported=(POWER_AVERAGE,),
+        slowdown_field=0,
+    ),
+    # exporter_captures/linux-x86_64__nvidia-l40s__595.80.txt: two video encoders (110.01 W, 54 C, 1235 MiB);
+    # qx_hardware/qx-l40s.xml: idle 66.16 W at 2040 MHz, MIG N/A
+    "l40s": Profile("NVIDIA L40S", 100.0, 350.0, 66.16, 110.01, 54, 2520, 2040, 9001, 46068, 1235),
+    # qx_hardware/qx-t4.xml: average draw and MIG N/A; idle at 33.51 W and full clocks, so demand is assumed: the limit
+    "t4": Profile("Tesla T4", 60.0, 70.0, 33.51, 70.0, 33, 1590, 1590, 5000, 15360, 0, unsupported=(POWER_AVERAGE,)),
+    # Some GH200: scope 0 fails, only MODULE answers (Zeus probes for it); limits as GB300's module, demand and clocks
+    # assumed
+    "module-only": Profile(
+        "NVIDIA GH200 480GB", 500.0, 900.0, 100.0, 800.0, 50, 1980, 345, 2619, 97871, 0, mig_max=7, scope_mask=2
+    ),
 }
 
 
@@ -94,6 +138,32 @@ class Gpu(ctypes.Structure):
         ("instant_mw", ctypes.c_double),
         ("average_mw", ctypes.c_double),
         ("set_calls", ctypes.c_uint64),
+        ("minor", ctypes.c_uint32),
+        ("persistence", ctypes.c_uint32),
+        ("sm_mhz", ctypes.c_uint32),
+        ("sm_idle_mhz", ctypes.c_uint32),
+        ("memory_mhz", ctypes.c_uint32),
+        ("locked_min_mhz", ctypes.c_uint32),
+        ("locked_max_mhz", ctypes.c_uint32),
+        ("sw_thermal", ctypes.c_uint32),
+        ("hw_thermal", ctypes.c_uint32),
+        ("brake", ctypes.c_uint32),
+        ("registered", ctypes.c_uint32),
+        ("capped_ns", ctypes.c_uint64),
+        ("sw_thermal_ns", ctypes.c_uint64),
+        ("hw_thermal_ns", ctypes.c_uint64),
+        ("brake_ns", ctypes.c_uint64),
+        ("slowdown_field", ctypes.c_uint32),
+        ("smoothing_field", ctypes.c_uint32),
+        ("frozen_us", ctypes.c_int64),
+        ("memory_total_b", ctypes.c_uint64),
+        ("memory_used_b", ctypes.c_uint64),
+        ("mig_max", ctypes.c_uint32),
+        ("mig_count", ctypes.c_uint32),
+        ("mig_uuids", ctypes.c_char * UUID_BYTES * MAX_MIG),
+        ("pid_count", ctypes.c_uint32),
+        ("spare", ctypes.c_uint32),
+        ("pids", ctypes.c_uint32 * MAX_PIDS),
     )
 
     @property
@@ -105,6 +175,12 @@ class Gpu(ctypes.Structure):
     def instant_w(self) -> float:
         """Draw when the model last moved, which it does on every reading."""
         return float(self.instant_mw) / 1000
+
+
+class _Xid(ctypes.Structure):
+    """`xid_t`."""
+
+    _fields_ = (("gpu", ctypes.c_uint32), ("xid", ctypes.c_uint32))
 
 
 class _Layout(ctypes.Structure):
@@ -119,6 +195,15 @@ class _Layout(ctypes.Structure):
         ("generation", ctypes.c_uint32),
         ("rule_count", ctypes.c_uint32),
         ("now_ns", ctypes.c_int64),
+        ("speed", ctypes.c_double),
+        ("origin_ns", ctypes.c_int64),
+        ("started_ns", ctypes.c_int64),
+        ("born", ctypes.c_uint64),
+        ("mended", ctypes.c_uint32),
+        ("users", ctypes.c_uint32),
+        ("xid_count", ctypes.c_uint32),
+        ("spare", ctypes.c_uint32),
+        ("xids", _Xid * MAX_XIDS),
         ("rules", _Rule * MAX_RULES),
         ("gpus", Gpu * MAX_GPUS),
     )
@@ -150,10 +235,17 @@ class State:
         driver_version: str = "590.48.01",
         uuid_prefix: str = "GPU-00000000-0000-0000-0000-",
     ) -> Self:
-        """Write a host of *gpus* GPUs of one *profile*, driver loaded, allowed to set limits."""
-        path.write_bytes(bytes(ctypes.sizeof(_Layout)))
+        """
+        Write a host of *gpus* GPUs of one *profile*, driver loaded, allowed to set limits.
+
+        A file that is there is filled anew in place: whoever has it mapped finds another host, and NVML closed.
+        """
+        with path.open("ab") as file:
+            file.truncate(ctypes.sizeof(_Layout))
         state = cls(path)
         layout = state._layout
+        ctypes.memset(ctypes.addressof(layout), 0, ctypes.sizeof(layout))
+        layout.born = time.monotonic_ns()
         layout.gpu_count, layout.driver_loaded, layout.root = gpus, 1, 1
         layout.driver_version = driver_version.encode()
         for index in range(gpus):
@@ -171,6 +263,10 @@ class State:
         gpu.demand_mw = milliwatts(profile.demand_w if demand_w is None else demand_w)
         gpu.lag_ms, gpu.temperature_c, gpu.scope_mask = profile.lag_ms, profile.temperature_c, profile.scope_mask
         gpu.unsupported[: len(profile.unsupported)] = profile.unsupported
+        gpu.minor, gpu.persistence, gpu.mig_max = index, 1, profile.mig_max
+        gpu.sm_mhz, gpu.sm_idle_mhz, gpu.memory_mhz = profile.sm_mhz, profile.sm_idle_mhz, profile.memory_mhz
+        gpu.memory_total_b, gpu.memory_used_b = profile.memory_total_mib * MIB, profile.memory_used_mib * MIB
+        gpu.slowdown_field = profile.slowdown_field
 
     def gpu(self, index: int) -> Gpu:
         """Return GPU *index*, live: what is assigned to its fields holds at once."""
@@ -203,19 +299,46 @@ class State:
         """Set the energy counter of *gpu*, backwards too."""
         self.gpu(gpu).energy_uj = round(energy_j * 1e6)
 
+    @property
+    def users(self) -> int:
+        """How often NVML has been opened and not closed again, by all processes; one that was killed still counts."""
+        users: int = self._layout.users
+        return users
+
+    def divide(self, gpu: int, *uuids: str) -> None:
+        """Put *gpu* into MIG mode with an instance for each of *uuids*; an empty one is a hole in the numbering."""
+        divided = self.gpu(gpu)
+        divided.mig, divided.mig_count = 1, len(uuids)
+        for index, uuid in enumerate(uuids):
+            divided.mig_uuids[index].value = uuid.encode()
+
+    def push_xid(self, gpu: int, xid: int) -> None:
+        """Let the driver report *xid* on *gpu* to everyone who waits for events."""
+        slot = self._layout.xids[self._layout.xid_count % MAX_XIDS]
+        slot.gpu, slot.xid = gpu, xid
+        self._layout.xid_count += 1
+
+    def freeze_readings(self, gpu: int, unix_s: float) -> None:
+        """Make every field of *gpu* say that it was read at *unix_s*; 0: when it was."""
+        self.gpu(gpu).frozen_us = round(unix_s * 1e6)
+
+    def run_processes(self, gpu: int, *pids: int) -> None:
+        """Let the processes *pids* compute on *gpu*."""
+        self.gpu(gpu).pid_count, self.gpu(gpu).pids[: len(pids)] = len(pids), pids
+
     def lose(self, gpu: int) -> None:
         """Let *gpu* fall off the bus: every call on it answers GPU_IS_LOST."""
         self.gpu(gpu).present = 0
 
     def recover(self, gpu: int) -> None:
-        """Bring *gpu* back after a reset: its energy counter starts again."""
-        self.gpu(gpu).energy_uj = 0
+        """Bring *gpu* back after a reset: its energy counter starts again with the next reading."""
+        self.gpu(gpu).energy_uj = self.gpu(gpu).stepped_ns = 0
         self.gpu(gpu).present = 1
 
     def reload_driver(self) -> None:
         """Reload the driver: handles are stale until NVML is initialised again, counters start again."""
         for gpu in self.gpus:
-            gpu.energy_uj = 0
+            gpu.energy_uj = gpu.capped_ns = gpu.locked_min_mhz = gpu.locked_max_mhz = 0
         self._layout.generation += 1
 
     def set_root(self, *, may_set: bool) -> None:
@@ -234,6 +357,11 @@ class State:
         """Stop the model's clock at *unix_s*, so that tests need not wait; 0 runs it with the machine's again."""
         self._layout.now_ns = round(unix_s * 1e9)
 
+    def run_clock(self, origin_s: float, started_s: float, speed: float) -> None:
+        """Let the model's clock show *origin_s* when the machine's shows *started_s* (Unix), and run at *speed*."""
+        layout = self._layout
+        layout.origin_ns, layout.started_ns, layout.speed = round(origin_s * 1e9), round(started_s * 1e9), speed
+
     def fail(self, function: str, code: int, *, gpu: int = -1, after: int = 0, hang_ms: int = 0) -> None:
         """
         Make *function* (no version suffix; ``*`` = any) answer *code* on one GPU, or on all (-1).
@@ -244,10 +372,20 @@ class State:
         rule.function, rule.gpu, rule.code, rule.after, rule.hang_ms = function.encode(), gpu, code, after, hang_ms
         self._layout.rule_count += 1
 
+    def hits(self, rule: int) -> int:
+        """Return how often failure rule number *rule* was met, the calls that it let through too."""
+        hits: int = self._layout.rules[rule].hits
+        return hits
+
     def mend(self) -> None:
-        """Forget all failure rules."""
-        ctypes.memset(self._layout.rules, 0, ctypes.sizeof(self._layout.rules))
+        """Forget all failure rules; what hangs goes on."""
         self._layout.rule_count = 0
+        ctypes.memset(self._layout.rules, 0, ctypes.sizeof(self._layout.rules))
+        self._layout.mended += 1
+
+    def hang(self, function: str, gpu: int = -1, *, after: int = 0) -> None:
+        """Let *function* hang on one GPU, or on all (-1), until `mend`."""
+        self.fail(function, HANGS, gpu=gpu, after=after, hang_ms=FOREVER_MS)
 
 
 def compile(folder: Path, without: Iterable[str] = ()) -> Path | None:  # noqa: A001 - read as nvml_double.compile

@@ -17,7 +17,7 @@ from collectors.hands import Hands
 from collectors.journal import Journal, Record
 from collectors.lease import Bounds, Refusal, RefusalCode, release_jitter
 from collectors.levers import GpuReading, nvml
-from collectors.mapping import Claim
+from collectors.mappings import Claim
 from pipeline.errors import EnvironmentProblem
 from pipeline.messages.control import AckStatus, CommandAck, LeaseCommand
 from pipeline.messages.telemetry import Tier

@@ -1,83 +1,120 @@
-"""The NVML source against the stand-in library, called through nvidia-ml-py as on a GPU host."""
+"""What the NVML source says of a GPU, against the stand-in library, called through nvidia-ml-py as on a GPU host."""
 
-from datetime import timedelta
+from datetime import UTC, datetime
 
+import pynvml
 import pytest
-from doubles.commands import H100, NOON
-from doubles.nvml.nvml_double import ENERGY, GPU_IS_LOST, POWER_INSTANT, State
-from doubles.nvml_host import fresh
+from doubles.commands import H100
+from doubles.nvml import nvml_double
+from doubles.nvml.nvml_double import ENERGY, NEW_SLOWDOWNS, OLD_SLOWDOWNS, POWER_INSTANT
+from doubles.nvml_host import STARTED_S, fresh, measured
 
-from collectors import RestartNeededError, SourceError
+from collectors import Place
+from collectors.nvml.calls import Calls
 from collectors.sources import nvml
 from pipeline.messages.telemetry import GpuSample, Quality
 
-
-def after(seconds: float) -> "timedelta":
-    """Return a span of the shared clock."""
-    return timedelta(seconds=seconds)
+MIB = 1 << 20
 
 
-def samples(source: nvml.Nvml, seconds: float = 0) -> tuple[GpuSample, ...]:
-    """Read at *seconds* past noon."""
-    return source.read(NOON + after(seconds)).gpus
-
-
-def test_a_healthy_gpu_is_read_in_watts_and_joules() -> None:
+def test_a_healthy_gpu_is_read_in_watts_joules_and_seconds() -> None:
     """The H100 capture: 629.45 W under load, limits 200 to 700 W. Ten seconds of it are 6294.5 J."""
     host = fresh(gpus=1)
-    source = nvml.connect()
-    samples(source)
-    host.set_time(1_000_010)
-
-    assert samples(source) == (
-        GpuSample(
-            uuid=host.uuid(0),
-            model=H100,
-            power_w=629.45,
-            average_w=629.45,
-            energy_j=6294.5,
-            energy_epoch=0,
-            enforced_w=700.0,
-            requested_w=700.0,
-            min_w=200.0,
-            max_w=700.0,
-        ),
-    )
+    with measured(host) as source:
+        source.reading()
+        assert source.gpus(10) == (
+            GpuSample(
+                uuid=host.uuid(0),
+                model=H100,
+                power_w=629.45,
+                average_w=629.45,
+                energy_j=6294.5,
+                read_at=datetime.fromtimestamp(STARTED_S + 10, UTC),
+                enforced_w=700.0,
+                requested_w=700.0,
+                min_w=200.0,
+                max_w=700.0,
+                sm_mhz=1980,
+                memory_mhz=2619,
+                event_reasons=0,
+                capped_s=0.0,
+                thermal_s=0.0,
+                braked_s=0.0,
+                utilization=1.0,
+                memory_used_b=19818 * MIB,
+                temperature_c=59,
+            ),
+        )
 
 
 def test_reading_twice_counts_no_energy_twice() -> None:
-    fresh(gpus=1)
-    source = nvml.connect()
-
-    assert samples(source) == samples(source)
+    with measured(fresh(gpus=1)) as source:
+        assert source.gpus() == source.gpus()
 
 
-def test_a_field_that_the_card_does_not_know_is_absent_and_not_zero() -> None:
-    """An A100 has no 1 s average; the other fields are there."""
-    fresh(gpus=1, profile="a100")
+def test_one_driver_call_fetches_all_fields() -> None:
+    """A rule that lets everything pass counts the calls: after opening, one a reading."""
+    host = fresh(gpus=1)
+    with measured(host) as source:
+        source.reading(0)
+        host.fail("nvmlDeviceGetFieldValues", nvml_double.HANGS)
+        source.reading(1)
+        source.reading(2)
 
-    (a100,) = samples(nvml.connect())
+        assert host.hits(0) == 2
 
-    assert a100.average_w is None
-    assert a100.power_w == 388.0
-    assert a100.quality == ()
+
+@pytest.mark.parametrize(
+    ("profile", "absent"),
+    [
+        ("h100", set()),
+        ("a100", {"average_w", "thermal_s", "braked_s"}),
+        ("l40s", set()),
+        ("t4", {"average_w"}),
+    ],
+)
+def test_what_a_card_does_not_know_is_absent_and_not_zero(profile: str, absent: set[str]) -> None:
+    """As in the captures of these cards."""
+    with measured(fresh(gpus=1, profile=profile)) as source:
+        (gpu,) = source.gpus()
+
+    assert {name for name in gpu.__struct_fields__ if getattr(gpu, name) is None} - {"job"} == absent
+    assert gpu.quality == ()
 
 
 def test_a_card_without_energy_counter_has_no_energy() -> None:
     host = fresh(gpus=1)
     host.gpu(0).unsupported[0] = ENERGY
+    with measured(host) as source:
+        assert source.gpus()[0].energy_j is None
 
-    assert samples(nvml.connect())[0].energy_j is None
+
+def test_a_card_that_answers_one_power_field_has_the_other_s() -> None:
+    host = fresh(gpus=1)
+    host.gpu(0).unsupported[0] = POWER_INSTANT
+    with measured(host) as source:
+        (gpu,) = source.gpus()
+
+    assert (gpu.power_w, gpu.average_w) == (None, 629.45)
+    assert gpu.read_at is not None
 
 
 def test_a_superchip_answers_for_its_module_and_is_marked() -> None:
-    """Scope 0 answers nothing; scope 1 draws 800 W, CPU included."""
-    fresh(gpus=1, profile="module-only")
+    """Scope 0 answers nothing; scope 1 draws 800 W, CPU included, and 10 s of it are 8000 J."""
+    with measured(fresh(gpus=1, profile="module-only")) as source:
+        source.reading()
+        (module,) = source.gpus(10)
 
-    (module,) = samples(nvml.connect())
-
-    assert module.power_w == 800.0
+    assert (module.power_w, module.energy_j) == (800.0, 8000.0)
     assert module.quality == (Quality.SCOPE_MODULE,)
+
+
+def test_scope_probing_asks_for_the_gpus_own_power_first() -> None:
+    """Where both scopes answer, the GPU's own is read."""
+    host = fresh(gpus=1)
+    host.gpu(0).scope_mask = 0b11
+    with measured(host) as source:
+        assert source.gpus()[0].quality == ()
 
 
 def test_a_draw_that_no_such_card_can_have_is_withheld() -> None:
@@ -85,150 +122,175 @@ def test_a_draw_that_no_such_card_can_have_is_withheld() -> None:
     host = fresh(gpus=2)
     host.set_reported_w(0, 1051)
     host.set_reported_w(1, 1050)
-
-    garbage, high = samples(nvml.connect())
+    with measured(host) as source:
+        garbage, high = source.gpus()
 
     assert (garbage.power_w, garbage.average_w, garbage.quality) == (None, None, (Quality.IMPLAUSIBLE,))
     assert (high.power_w, high.quality) == (1050.0, ())
 
 
-def test_energy_that_runs_backwards_opens_a_new_epoch() -> None:
+def test_energy_is_the_counter_as_it_stands_backwards_too() -> None:
+    """Epochs are not the source's to give."""
     host = fresh(gpus=1)
-    source = nvml.connect()
-    epochs = []
-    for energy_j in (5000, 6000, 100, 200):
-        host.set_energy_j(0, energy_j)
-        epochs.append((samples(source)[0].energy_j, samples(source)[0].energy_epoch))
+    found = []
+    with measured(host) as source:
+        for energy_j in (5000, 6000, 100, 200):
+            host.set_energy_j(0, energy_j)
+            (gpu,) = source.gpus()
+            found.append((gpu.energy_j, gpu.energy_epoch))
 
-    assert epochs == [(5000, 0), (6000, 0), (100, 1), (200, 1)]
-
-
-def test_a_lost_gpu_is_marked_and_the_others_go_on() -> None:
-    host = fresh()
-    source = nvml.connect()
-    samples(source)
-    host.lose(3)
-
-    for second in (1, 2, 3):
-        found = samples(source, second)
-        assert [gpu.quality for gpu in found] == [(Quality.LOST,) if index == 3 else () for index in range(8)]
-        assert found[3].power_w is None
-        assert found[4].power_w == 629.45
+    assert found == [(5000, 0), (6000, 0), (100, 0), (200, 0)]
 
 
-def test_a_gpu_that_comes_back_is_read_again_in_a_new_epoch() -> None:
-    """Its counter went on from zero; even had it gone on from more, the epoch would be new."""
+def test_an_out_of_band_cap_shows_as_enforced_below_requested() -> None:
+    """The BMC holds 500 W, software asks for 700 W: a GPU that would draw 629 W is held down for 10 s."""
+    host = fresh(gpus=1)
+    with measured(host) as source:
+        source.reading(0)
+        host.set_bmc_cap_w(0, 500)
+        (gpu,) = source.gpus(10)
+
+    assert (gpu.enforced_w, gpu.requested_w) == (500.0, 700.0)
+    assert gpu.power_w == pytest.approx(500, abs=0.01)
+    assert gpu.event_reasons == 0x4
+    assert gpu.capped_s == 10.0
+
+
+def test_slowdowns_are_counted_by_their_cause() -> None:
+    """2 s of software thermal slowdown, 3 s of hardware's, 1 s of power brake: 5 s of heat, 1 s of brake."""
+    host = fresh(gpus=1)
+    gpu = host.gpu(0)
+    with measured(host) as source:
+        source.reading(0)
+        gpu.sw_thermal = 1
+        source.reading(2)
+        gpu.sw_thermal, gpu.hw_thermal = 0, 1
+        source.reading(5)
+        gpu.hw_thermal, gpu.brake = 0, 1
+        (found,) = source.gpus(6)
+
+    assert (found.thermal_s, found.braked_s) == (5.0, 1.0)
+    assert found.event_reasons == 0x88
+
+
+@pytest.mark.parametrize(("counters", "smoothing"), [(NEW_SLOWDOWNS, OLD_SLOWDOWNS), (OLD_SLOWDOWNS, NEW_SLOWDOWNS)])
+def test_slowdown_counters_are_found_under_either_numbering(counters: int, smoothing: int) -> None:
+    """The other three ids are settings of power smoothing to the same driver: 1, and no nanoseconds."""
+    host = fresh(gpus=1)
+    gpu = host.gpu(0)
+    gpu.slowdown_field, gpu.smoothing_field, gpu.brake_ns = counters, smoothing, 4_000_000_000
+    with measured(host) as source:
+        (found,) = source.gpus()
+
+    assert (found.thermal_s, found.braked_s) == (0.0, 4.0)
+
+
+def test_settings_of_power_smoothing_are_not_taken_for_counters() -> None:
+    host = fresh(gpus=1)
+    host.gpu(0).slowdown_field, host.gpu(0).smoothing_field = 0, NEW_SLOWDOWNS
+    with measured(host) as source:
+        (found,) = source.gpus()
+
+    assert (found.thermal_s, found.braked_s) == (None, None)
+
+
+def test_clocks_follow_the_draw() -> None:
+    """
+    Half of what is above idle is half of the clock.
+
+    69.62 W idle and 629.45 W demanded; a limit of 349.535 W leaves half of the 559.83 W between: 990 of 1980 MHz.
+    """
+    host = fresh(gpus=1)
+    with measured(host) as source:
+        source.reading(0)
+        pynvml.nvmlDeviceSetPowerManagementLimit(pynvml.nvmlDeviceGetHandleByIndex(0), 349_535)
+        (gpu,) = source.gpus(10)
+
+    assert (gpu.sm_mhz, gpu.memory_mhz) == (990, 2619)
+
+
+def test_slow_figures_stand_between_two_looks_at_them() -> None:
+    """At 10 Hz memory is asked for once a second, power every time."""
+    host = fresh(gpus=1)
+    with measured(host, nvml.Settings(slow_period_s=0.9)) as source:
+        source.reading(0)
+        host.gpu(0).memory_used_b = 5 * MIB
+        host.set_reported_w(0, 321)
+        (soon,) = source.gpus(0.1)
+        (late,) = source.gpus(1)
+
+    assert (soon.power_w, soon.memory_used_b) == (321.0, 19818 * MIB)
+    assert late.memory_used_b == 5 * MIB
+
+
+@pytest.mark.parametrize(
+    ("function", "absent"),
+    [
+        ("nvmlDeviceGetClockInfo", {"sm_mhz", "memory_mhz"}),
+        ("nvmlDeviceGetCurrentClocksEventReasons", {"event_reasons"}),
+        ("nvmlDeviceGetUtilizationRates", {"utilization"}),
+        ("nvmlDeviceGetMemoryInfo", {"memory_used_b"}),
+        ("nvmlDeviceGetTemperature", {"temperature_c"}),
+        ("nvmlDeviceGetPowerManagementLimitConstraints", {"min_w", "max_w"}),
+    ],
+)
+@pytest.mark.parametrize("code", [nvml_double.NOT_SUPPORTED, 999])
+def test_a_call_that_fails_costs_its_own_figure_only(function: str, absent: set[str], code: int) -> None:
+    host = fresh(gpus=1)
+    host.fail(function, code)
+    with measured(host) as source:
+        (gpu,) = source.gpus()
+
+    assert {name for name in gpu.__struct_fields__ if getattr(gpu, name) is None} - {"job"} == absent
+    assert gpu.power_w == 629.45
+
+
+def test_a_symbol_that_is_missing_is_looked_for_once() -> None:
+    """Until NVML is opened anew; what a card does not support is asked every time."""
+    asked = []
+
+    def missing(code: int) -> None:
+        asked.append(code)
+        raise pynvml.NVMLError(code)
+
+    calls = Calls()
+    answers = [calls.ask(missing, code) for code in (3, 3, 13, 13, 3)]
+
+    assert answers == [None] * 5
+    assert asked == [3, 3, 13]
+
+
+def test_a_divided_gpu_names_its_instances_and_is_measured_as_a_whole() -> None:
+    """The numbering of instances has a hole; utilisation is not known of a GPU in MIG mode."""
     host = fresh(gpus=2)
-    source = nvml.connect()
-    samples(source)
-    host.lose(1)
-    samples(source, 1)
-    host.recover(1)
-    host.set_energy_j(1, 9999)
+    host.divide(1, "MIG-a", "", "MIG-c")
+    with measured(host) as source:
+        reading = source.reading()
 
-    healthy, back = samples(source, 40)
-
-    assert (healthy.energy_epoch, back.energy_epoch) == (0, 1)
-    assert (back.quality, back.energy_j) == ((), 9999)
+    whole, divided = reading.gpus
+    assert (whole.mig, divided.mig) == ((), ("MIG-a", "MIG-c"))
+    assert (divided.power_w, divided.energy_j, divided.utilization) == (629.45, 0.0, None)
+    assert [place.mig for place in reading.places] == [(), ("MIG-a", "MIG-c")]
 
 
-def test_a_driver_reload_is_survived() -> None:
-    """Every handle is stale once; the next reading opens NVML anew, and all counters are in a new epoch."""
+def test_a_place_tells_minor_from_index() -> None:
+    """/dev/nvidia1 is NVML's GPU 0 on some hosts."""
     host = fresh(gpus=2)
-    source = nvml.connect()
-    samples(source)
-    host.reload_driver()
-
-    assert {gpu.quality for gpu in samples(source, 1)} == {(Quality.LOST,)}
-    assert [(gpu.quality, gpu.energy_epoch) for gpu in samples(source, 2)] == [((), 1), ((), 1)]
+    host.gpu(0).minor, host.gpu(1).minor = 1, 0
+    with measured(host) as source:
+        assert source.reading().places == (Place(host.uuid(0), 0, 1), Place(host.uuid(1), 1, 0))
 
 
-def test_a_field_that_says_the_gpu_is_gone_is_the_gpu_gone() -> None:
-    """The call succeeds, and one field carries the code."""
-    host = fresh(gpus=1)
-    source = nvml.connect()
-    samples(source)
-    host.gpu(0).unsupported[0], host.gpu(0).field_code = POWER_INSTANT, GPU_IS_LOST
-
-    assert samples(source, 1)[0].quality == (Quality.LOST,)
-
-
-def test_a_gpu_in_passing_trouble_is_stale() -> None:
-    """Code 10 is a timeout: no figures this second, and no reason to open NVML anew."""
+def test_a_reading_that_the_driver_repeats_for_longer_than_three_seconds_is_stale() -> None:
+    """The figures are the last ones still, and marked; once the timestamp moves they are good again."""
     host = fresh(gpus=2)
-    host.fail("nvmlDeviceGetFieldValues", 10, gpu=1, after=1)  # the first call looks for its scope
+    with measured(host) as source:
+        host.freeze_readings(0, STARTED_S)
+        marks = [source.gpus(second)[0].quality for second in (0, 1, 2, 3, 3.1)]
+        stale, moving = source.gpus(4)
+        host.freeze_readings(0, 0)
+        back = source.gpus(5)[0]
 
-    healthy, late = samples(nvml.connect())
-
-    assert healthy.quality == ()
-    assert (late.quality, late.power_w) == ((Quality.STALE,), None)
-
-
-@pytest.mark.parametrize("code", [9, 12])
-def test_an_absent_driver_is_said_and_tried_again_later(code: int) -> None:
-    """A second after the failure, not sooner."""
-    host = fresh(gpus=1)
-    host.fail("nvmlInit", code)
-    source = nvml.connect()
-
-    with pytest.raises(SourceError, match=f"no NVML here: .* \\({code}\\)"):
-        samples(source)
-    host.mend()
-    with pytest.raises(SourceError, match="NVML is away, next try at 2026-07-23T12:00:01"):
-        samples(source, 0.9)
-    assert samples(source, 1)[0].power_w == 629.45
-
-
-@pytest.mark.parametrize("code", [18, 999])
-def test_what_only_a_new_process_can_mend_is_said_so(code: int) -> None:
-    """A driver replaced underneath, device access taken away in a container."""
-    host = fresh(gpus=1)
-    host.fail("nvmlInit", code)
-
-    with pytest.raises(RestartNeededError):
-        samples(nvml.connect())
-
-
-def test_no_gpu_at_all_is_a_failed_reading_and_not_an_idle_host() -> None:
-    host = fresh()
-    host.set_count(0)
-
-    with pytest.raises(SourceError, match="shows no GPU"):
-        samples(nvml.connect())
-
-
-def test_a_driver_unloaded_in_the_middle_is_a_failed_reading_until_it_is_back() -> None:
-    host = fresh(gpus=1)
-    source = nvml.connect()
-    samples(source)
-    _unload(host)
-
-    with pytest.raises(SourceError):
-        samples(source, 1)
-    with pytest.raises(SourceError):
-        samples(source, 2)
-    host.set_driver(loaded=True)
-    host.mend()
-    assert samples(source, 60)[0].power_w == 629.45
-
-
-def _unload(host: State) -> None:
-    host.set_driver(loaded=False)
-    host.fail("nvmlDeviceGetFieldValues", 9)
-
-
-def test_scope_probing_asks_for_the_gpus_own_power_first() -> None:
-    """Where both scopes answer, the GPU's own is read."""
-    host = fresh(gpus=1)
-    host.gpu(0).scope_mask = 0b11
-
-    assert samples(nvml.connect())[0].quality == ()
-
-
-def test_a_card_that_answers_no_power_field_has_no_power() -> None:
-    host = fresh(gpus=1)
-    host.gpu(0).unsupported[0] = POWER_INSTANT
-
-    (gpu,) = samples(nvml.connect())
-
-    assert (gpu.power_w, gpu.average_w) == (None, 629.45)
+    assert marks == [(), (), (), (), (Quality.STALE,)]
+    assert (stale.power_w, stale.quality, moving.quality) == (629.45, (Quality.STALE,), ())
+    assert back.quality == ()

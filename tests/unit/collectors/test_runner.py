@@ -1,132 +1,305 @@
 """How a tick is put together, and when."""
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pytest
 from doubles.clocks import SetClock
 from doubles.commands import NOON
 
-from collectors import Reading, RestartNeededError, SourceError
-from collectors.mapping import Claim
-from collectors.runner import Collector, Identity, assemble
-from collectors.tokens import TokenFolder, Tokens
-from pipeline.clock import real_clock_from
-from pipeline.messages.telemetry import GpuSample, HostTick, JobSample, Tier, Workload
+from collectors import Place, Reading, RestartNeededError, SourceError
+from collectors.mappings import Claim
+from collectors.runner import Collector, Identity, node
+from pipeline.clock import Clock, real_clock_from
+from pipeline.messages.telemetry import Covers, GpuSample, HostTick, MeterSample, Quality, Tier, Workload
 
-ME = Identity(host="host-1", site="site-1", boot="b", simulated=True)
+ME = Identity(host="host-1", site="site-1", simulated=True)
 TRAIN = Claim(job="train", tier=Tier.T3, workload=Workload.TRAINING, served_model="llama-70b")
-CHAT = Claim(job="chat", tier=Tier.T1, workload=Workload.INFERENCE)
 
 
-def gpu(uuid: str) -> GpuSample:
+def gpu(uuid: str, energy_j: float | None = 5000.0, power_w: float = 500.0, *marks: Quality) -> GpuSample:
     """Return a measured GPU that nobody has claimed yet."""
-    return GpuSample(uuid=uuid, model="H100", power_w=500)
+    return GpuSample(uuid=uuid, model="H100", power_w=power_w, energy_j=energy_j, quality=marks)
 
 
-def test_a_tick_names_the_job_and_tier_of_every_gpu() -> None:
-    """Two GPUs train, one is nobody's and therefore T0; tokens are known for one job only."""
-    readings = [Reading(gpus=(gpu("a"), gpu("b"), gpu("c")))]
-    claims = {"a": TRAIN, "b": TRAIN, "gone": CHAT}
-
-    tick = assemble(ME, 7, NOON, readings, claims, {"train": Tokens(1e6, None, 2), "elsewhere": Tokens(5)})
-
-    assert tick == HostTick(
-        host="host-1",
-        site="site-1",
-        boot="b",
-        seq=7,
-        measured_at=NOON,
-        gpus=(
-            GpuSample(uuid="a", model="H100", power_w=500, job="train", tier=Tier.T3, workload=Workload.TRAINING),
-            GpuSample(uuid="b", model="H100", power_w=500, job="train", tier=Tier.T3, workload=Workload.TRAINING),
-            GpuSample(uuid="c", model="H100", power_w=500),
-        ),
-        jobs=(
-            JobSample(
-                job="train",
-                tier=Tier.T3,
-                workload=Workload.TRAINING,
-                served_model="llama-70b",
-                tokens_total=1e6,
-                epoch=2,
-                gpus=("a", "b"),
-            ),
-        ),
-        simulated=True,
-    )
-
-
-def test_tokens_that_nobody_counts_are_absent() -> None:
-    (job,) = assemble(ME, 1, NOON, [Reading(gpus=(gpu("a"),))], {"a": CHAT}, {}).jobs
-
-    assert job.tokens_total is None
-
-
-def test_a_job_of_two_tiers_counts_as_the_more_protected() -> None:
-    mixed = {"a": Claim(job="j", tier=Tier.T3), "b": Claim(job="j", tier=Tier.T1)}
-
-    (job,) = assemble(ME, 1, NOON, [Reading(gpus=(gpu("a"), gpu("b")))], mixed, {}).jobs
-
-    assert job.tier is Tier.T1
-
-
-def test_the_chassis_comes_from_whichever_source_measures_it() -> None:
-    readings = [Reading(gpus=(gpu("a"),)), Reading(chassis_w=6500.0, chassis_energy_j=9.0)]
-
-    tick = assemble(ME, 1, NOON, readings, {}, {})
-
-    assert (tick.chassis_w, tick.chassis_energy_j, len(tick.gpus)) == (6500.0, 9.0, 1)
+def bmc(power_w: float | None, energy_j: float | None = None, name: str = "bmc", epoch: int = 0) -> MeterSample:
+    """Return a meter of the whole node."""
+    return MeterSample(meter=name, covers=Covers.HOST, power_w=power_w, energy_j=energy_j, energy_epoch=epoch)
 
 
 @dataclass
-class Flaky:
-    """A source that answers, or raises what it is given."""
+class Device:
+    """A source that answers what it is given, or raises it."""
 
-    error: SourceError | None = None
+    answer: Reading | SourceError = field(default_factory=lambda: Reading(gpus=(gpu("a"),)))
+    period_s: float = 0.0
+    closed: threading.Event = field(default_factory=threading.Event)
+    reads: int = 0
 
     def read(self, now: datetime) -> Reading:  # noqa: ARG002 - the protocol's
-        """Answer with one GPU."""
-        if self.error:
-            raise self.error
-        return Reading(gpus=(gpu("a"),))
+        """Answer."""
+        self.reads += 1
+        if isinstance(self.answer, SourceError):
+            raise self.answer
+        return self.answer
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed.set()
 
 
-def collector(source: Flaky) -> Collector:
-    """Return a collector over *source*."""
-    return Collector(ME, source, {}, TokenFolder(""), SetClock())
+@dataclass
+class Static:
+    """A mapping that always says the same."""
+
+    said: Mapping[str, Claim]
+    period_s: float = 5.0
+    troubles: tuple[str, ...] = ()
+
+    def claims(self, now: datetime, places: Sequence[Place]) -> Mapping[str, Claim]:  # noqa: ARG002 - the protocol's
+        """Answer."""
+        return self.said
 
 
-async def test_a_second_without_measurement_has_no_tick_and_no_number() -> None:
-    """Silence makes the host stale; the sequence has no hole, since nothing was lost on the way."""
-    source = Flaky()
-    host = collector(source)
+def collector(clock: Clock | None = None, claims: Mapping[str, Claim] | None = None, **sources: Device) -> Collector:
+    """Return a collector over *sources*, at noon."""
+    return Collector(ME, clock or SetClock(), sources, {"static": Static(claims or {})})
 
-    first = await host.tick_or_silence()
-    source.error = SourceError("NVML is away")
-    silence = await host.tick_or_silence()
-    source.error = None
-    second = await host.tick_or_silence()
+
+async def tick(host: Collector, seq: int = 1) -> HostTick:
+    """Return a tick that must be there."""
+    found = await host.tick("b", seq)
+    assert found is not None
+    return found
+
+
+async def test_a_tick_names_the_job_and_tier_of_every_gpu() -> None:
+    """Two GPUs train, one is nobody's and therefore T0."""
+    host = collector(
+        nvml=Device(Reading(gpus=(gpu("a"), gpu("b"), gpu("c")))), claims={"a": TRAIN, "b": TRAIN, "gone": TRAIN}
+    )
+
+    made = await tick(host, 7)
+
+    assert (made.host, made.site, made.boot, made.seq, made.measured_at) == ("host-1", "site-1", "b", 7, NOON)
+    assert [(g.uuid, g.job, g.tier) for g in made.gpus] == [
+        ("a", "train", Tier.T3),
+        ("b", "train", Tier.T3),
+        ("c", None, Tier.T0),
+    ]
+    assert [(j.job, j.served_model, j.gpus, j.tokens_total) for j in made.jobs] == [
+        ("train", "llama-70b", ("a", "b"), None)
+    ]
+    assert made.simulated
+
+
+async def test_where_two_sources_see_a_gpu_the_first_ones_sample_counts() -> None:
+    host = collector(
+        nvml=Device(Reading(gpus=(gpu("a", power_w=500),))),
+        dcgm=Device(Reading(gpus=(gpu("a", power_w=1), gpu("b", power_w=400)))),
+    )
+
+    assert [(g.uuid, g.power_w) for g in (await tick(host)).gpus] == [("a", 500), ("b", 400)]
+
+
+async def test_the_chassis_is_the_meter_that_covers_the_host_and_no_other() -> None:
+    meters = (
+        MeterSample(meter="grid", covers=Covers.FACILITY, power_w=9e6),
+        MeterSample(meter="cpu-0", covers=Covers.CPU, power_w=300.0),
+        bmc(6500.0, 9000.0),
+    )
+
+    made = await tick(collector(nvml=Device(), modbus=Device(Reading(meters=meters))))
+
+    assert (made.chassis_w, made.chassis_energy_j) == (6500.0, 9000.0)
+    assert [meter.meter for meter in made.meters] == ["grid", "cpu-0", "bmc"]
+
+
+def test_the_two_feeds_of_a_node_are_added_up_and_half_of_it_is_no_figure() -> None:
+    """PDU A and PDU B carry 3 kW and 3.5 kW; with one of them silent or gone the node's draw is unknown."""
+    pdu_a, pdu_b = bmc(3000.0, 10.0, "a"), bmc(3500.0, 20.0, "b")
+
+    assert (node([pdu_a, pdu_b], ["a", "b"], None).power_w, node([pdu_a, pdu_b], ["a", "b"], None).energy_j) == (
+        6500,
+        30,
+    )
+    for half in ([pdu_a, bmc(None, None, "b")], [pdu_a]):
+        assert (node(half, ["a", "b"], None).power_w, node(half, ["a", "b"], None).energy_j) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "held_back"), [([bmc(1.0, 20_000.0, epoch=0)], True), ([], True), ([bmc(1.0, 0.0, epoch=1)], False)]
+)
+def test_energy_that_continues_nothing_is_held_back(before: list[MeterSample], *, held_back: bool) -> None:
+    """A chassis counter has no epoch on the wire: 50 kJ after 20 kJ of another epoch would be 30 kJ nobody drew."""
+    last = HostTick(host="h", site="s", boot="b", seq=1, measured_at=NOON, gpus=(), meters=tuple(before))
+
+    assert node([bmc(1.0, 50_000.0, epoch=1)], ["bmc"], last).energy_j == (None if held_back else 50_000.0)
+
+
+async def test_a_node_with_two_kinds_of_meters_is_not_counted_twice() -> None:
+    """BMC and PDU both measure the whole node; the first source named is the node's."""
+    made = await tick(
+        collector(
+            redfish=Device(Reading(meters=(bmc(6500.0),))), snmp=Device(Reading(meters=(bmc(6600.0, name="pdu"),)))
+        )
+    )
+
+    assert made.chassis_w == 6500.0
+    assert [meter.meter for meter in made.meters] == ["bmc", "pdu"]
+
+
+async def test_a_pdu_that_drops_out_takes_the_nodes_draw_with_it() -> None:
+    clock = SetClock()
+    pdus = Device(Reading(meters=(bmc(3000.0, name="a"), bmc(3500.0, name="b"))))
+    host = collector(clock, nvml=Device(), snmp=pdus)
+    both = (await tick(host)).chassis_w
+    pdus.answer = Reading(meters=(bmc(3000.0, name="a"),), troubles=("b: no answer",))
+    clock.move(1)
+
+    assert (both, (await tick(host)).chassis_w) == (6500.0, None)
+
+
+async def test_an_xid_is_said_once_though_its_reading_holds_for_longer() -> None:
+    """A page read every five seconds: its XID is in the first of five ticks."""
+    clock = SetClock()
+    fallen = GpuSample(uuid="a", model="H100", xids=(79,))
+    host = collector(clock, dcgm=Device(Reading(gpus=(fallen,)), period_s=5.0))
+
+    xids = []
+    for _ in range(4):
+        xids.append((await tick(host)).gpus[0].xids)
+        clock.move(1)
+
+    assert xids == [(79,), (), (), ()]
+    assert host.xids == {("a", 79): 1}
+
+
+async def test_a_second_without_measurement_has_no_tick() -> None:
+    """Silence makes the host stale; it is counted, and the next second is measured again."""
+    device = Device()
+    host = collector(nvml=device)
+    await tick(host)
+
+    device.answer = SourceError("NVML is away")
+    silence = await host.tick("b", 2)
+    device.answer = Reading(gpus=(gpu("a"),))
 
     assert silence is None
-    assert first is not None
-    assert second is not None
-    assert (first.seq, second.seq) == (1, 2)
+    assert host.silent == 1
+    assert (await tick(host, 2)).seq == 2
+
+
+async def test_a_source_that_fails_leaves_the_others() -> None:
+    host = collector(nvml=Device(), redfish=Device(SourceError("401")))
+
+    made = await tick(host)
+
+    assert (len(made.gpus), made.chassis_w) == (1, None)
+    assert {feed.name: feed.trouble for feed in host.feeds} == {"nvml": None, "redfish": "401"}
 
 
 async def test_what_only_a_restart_can_mend_ends_the_process() -> None:
     with pytest.raises(RestartNeededError):
-        await collector(Flaky(RestartNeededError("driver replaced"))).tick_or_silence()
+        await collector(nvml=Device(RestartNeededError("driver replaced"))).tick("b", 1)
+
+
+async def test_a_meter_asked_every_five_seconds_is_in_every_tick_and_gone_after_three_periods() -> None:
+    clock = SetClock()
+    slow = Device(Reading(meters=(bmc(6500.0),)), period_s=5.0)
+    host = collector(clock, nvml=Device(), redfish=slow)
+    await tick(host)
+    slow.answer = SourceError("no answer")
+
+    chassis_w = {}
+    for second in range(1, 18):
+        clock.move(1)
+        chassis_w[second] = (await tick(host)).chassis_w
+
+    assert [second for second, power_w in chassis_w.items() if power_w is None] == [16, 17]
+
+
+async def test_released_devices_are_closed_and_not_asked_until_they_are_resumed() -> None:
+    clock = SetClock()
+    device = Device()
+    host = collector(clock, nvml=device)
+    await tick(host)
+
+    host.release(timedelta(seconds=60))
+
+    assert device.closed.wait(5)
+    for _ in range(3):
+        clock.move(1)
+        assert await host.tick("b", 2) is None
+    assert device.reads == 1
+    host.resume()
+    assert await host.tick("b", 2) is not None
+    assert device.reads == 2
+
+
+async def test_a_release_ends_by_itself() -> None:
+    clock = SetClock()
+    device = Device()
+    host = collector(clock, nvml=device)
+    await tick(host)
+    host.release(timedelta(seconds=60))
+    assert device.closed.wait(5)
+
+    clock.move(59)
+    before = await host.tick("b", 2)
+    clock.move(1)
+
+    assert before is None
+    assert await host.tick("b", 2) is not None
+
+
+async def test_energy_goes_on_in_its_epoch_after_a_restart_of_the_collector() -> None:
+    """The new process sees 9 kJ where the old one's last tick said 5 kJ in epoch 4."""
+    last = HostTick(
+        host="host-1",
+        site="site-1",
+        boot="b",
+        seq=41,
+        measured_at=NOON,
+        gpus=(GpuSample(uuid="a", model="H100", energy_j=5000.0, energy_epoch=4),),
+    )
+    host = collector(nvml=Device(Reading(gpus=(gpu("a", 9000.0),))))
+    host.go_on(last)
+
+    assert [(g.energy_j, g.energy_epoch) for g in (await tick(host, 42)).gpus] == [(9000.0, 4)]
+
+
+async def test_xids_are_counted_by_gpu() -> None:
+    fallen = GpuSample(uuid="a", model="H100", xids=(79, 79, 13))
+    host = collector(nvml=Device(Reading(gpus=(fallen,))))
+
+    await tick(host)
+
+    assert host.xids == {("a", 79): 2, ("a", 13): 1}
+
+
+async def test_during_an_event_ticks_are_ten_a_second() -> None:
+    clock = SetClock()
+    host = collector(clock, nvml=Device())
+
+    host.fast(timedelta(seconds=30))
+    during = host.current_period
+    clock.move(30)
+
+    assert during == timedelta(seconds=0.1)
+    assert host.current_period == timedelta(seconds=1)
 
 
 async def test_ticks_fall_on_the_seconds_of_the_shared_clock() -> None:
     """The clock runs 50 times as fast: five ticks take a tenth of a second, each within its own second."""
     clock = real_clock_from(NOON, 50.0)
-    host = Collector(ME, Flaky(), {}, TokenFolder(""), clock)
+    host = collector(clock, nvml=Device())
 
     seconds = []
     for _ in range(5):
-        await host.next_second()
+        await host.next_period()
         seconds.append((clock.now() - NOON) // timedelta(seconds=1))
 
     assert len(set(seconds)) == 5

@@ -1,0 +1,111 @@
+"""
+What is asked every so often, each in a lane of its own: a device, an engine, a cluster manager.
+
+    due      x         x         x         x         x
+    asked    x ──ok    x ──────────────────hangs…         its lane is busy: nobody asks a second time
+    holds    [───────────────────────────)                for three periods the last answer holds, then there is none
+
+What ticks wait for is asked at every one, and its answer holds for that one alone.
+
+One that hangs holds up nobody else, and what it said last is not said for ever.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from collectors import RestartNeededError, SourceError
+from collectors.lanes import Lane
+
+T = TypeVar("T")
+
+HELD_PERIODS = 3
+
+
+class Feed(Generic[T]):
+    """One of them, and its last answer."""
+
+    def __init__(self, name: str, ask: Callable[[datetime], T], period: timedelta) -> None:
+        """Ask by *ask* every *period* of the shared clock; zero is at every tick, which then waits for the answer."""
+        self.name = name
+        self.period = period
+        self.errors = 0
+        self.trouble: str | None = None
+        self.answered_at: datetime | None = None
+        self._ask = ask
+        self._lane: Lane[Any] = Lane(name)
+        self._answer: Future[T] | None = None
+        self._asked_at: datetime | None = None
+        self._last: T | None = None
+
+    @property
+    def in_step(self) -> bool:
+        """Whether ticks wait for it."""
+        return not self.period
+
+    def ask(self, now: datetime) -> None:
+        """Ask, if it is due and the question before has been answered."""
+        self._collect()
+        if self._lane.busy:
+            self.trouble = f"no answer since {self._asked_at:%H:%M:%S}"
+            self._forget_step()
+        elif self._asked_at is None or now - self._asked_at >= self.period or now < self._asked_at:
+            self._forget_step()
+            self._asked_at = now
+            self._answer = self._lane.call(lambda: self._ask(now))
+
+    def pending(self) -> "Future[T] | None":
+        """Return the answer that is still out."""
+        return self._answer
+
+    def take(self, now: datetime) -> T | None:
+        """Return the last answer while it holds; raise `RestartNeededError` if there will never be another."""
+        self._collect()
+        if self.answered_at is None:
+            return None
+        holds = timedelta() if self.in_step else HELD_PERIODS * self.period
+        return self._last if now - self.answered_at <= holds else None
+
+    def leave(self, close: Callable[[], None]) -> "Future[Any] | None":
+        """Call *close* in the lane, so that it meets no question half way; None, and no call, while one hangs."""
+        self._collect()
+        self._last = self.answered_at = self._asked_at = None
+        return None if self._lane.busy else self._lane.call(close)
+
+    def _forget_step(self) -> None:
+        if self.in_step:
+            self.answered_at = None
+
+    def _collect(self) -> None:
+        if self._answer is None or not self._answer.done():
+            return
+        answer, self._answer = self._answer, None
+        try:
+            self._last = answer.result()
+        except RestartNeededError:
+            raise
+        except SourceError as error:
+            self.errors += 1
+            self.trouble = str(error)
+        else:
+            self.answered_at = self._asked_at
+            self.trouble = None
+
+
+async def answers(feeds: Iterable[Feed[Any]], within_s: float, *, every: bool = False) -> None:
+    """Return once those that ticks wait for, or *every* one, have answered, or after *within_s* of the machine."""
+    loop, answered = asyncio.get_running_loop(), asyncio.Event()
+    out = [future for feed in feeds if (feed.in_step or every) and (future := feed.pending()) is not None]
+
+    def look(_: object) -> None:
+        if all(future.done() for future in out) and not loop.is_closed():
+            loop.call_soon_threadsafe(answered.set)
+
+    for future in out:
+        future.add_done_callback(look)
+    if out:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(answered.wait(), within_s)

@@ -1,0 +1,98 @@
+"""XID events: what the driver logs about a GPU in trouble, heard in a thread of its own."""
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pynvml
+
+from collectors.nvml.codes import TIMEOUT, UNINITIALIZED, NVMLError
+
+ALERTS = frozenset({48, 62, 64, 74, 79, 95, 119, 120})
+"""
+XIDs for which somebody should be called, of NVIDIA's XID catalogue (docs.nvidia.com/deploy/xid-errors).
+
+Uncorrectable ECC error, halted power controller, failed row remapping, NVLink error, fallen off the bus, uncontained
+memory error, GSP timeout, GSP error. A program's own faults (13, 31, 43) are not among them, nor is what is over when
+it is reported (63, 92).
+"""
+
+WAIT_MS = 250
+"""How long one wait takes where nothing happens, and so how long `stop` does."""
+PAUSE_S = 1.0
+"""Between waits that fail: one that answers GPU_IS_LOST does so at once, every time."""
+
+
+class Xids:
+    """The XIDs of all GPUs of an open session. Waiting holds NVML open, so `stop` comes before nvmlShutdown."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, list[int]] = {}
+        self._guard = threading.Lock()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def listen(self, handles: Mapping[str, Any]) -> None:
+        """Hear the GPUs of *handles* (by UUID) from now on, and no others; cards that report no events are silent."""
+        self.stop()
+        self._over = threading.Event()
+        self._thread = threading.Thread(
+            target=self._hear, args=(dict(handles), self._over), name="nvml xids", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hear no more; returns once the thread has let go of NVML, or after a second if that hangs."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(WAIT_MS / 1000 + PAUSE_S)
+            self._thread = None
+
+    def take(self) -> dict[str, tuple[int, ...]]:
+        """Return what was heard since the last call, by UUID, in the order of the events."""
+        with self._guard:
+            heard, self._heard = self._heard, {}
+        return {uuid: tuple(xids) for uuid, xids in heard.items()}
+
+    def _hear(self, handles: dict[str, Any], over: threading.Event) -> None:
+        try:
+            events = pynvml.nvmlEventSetCreate()
+        except NVMLError:
+            return  # this library knows no events
+        try:
+            registered = {_address(handle): uuid for uuid, handle in handles.items() if _register(handle, events)}
+            if registered:
+                self._wait(events, registered, over)
+        finally:
+            with contextlib.suppress(NVMLError):  # NVML was closed underneath: nothing to free
+                pynvml.nvmlEventSetFree(events)
+
+    def _wait(self, events: Any, uuids: Mapping[int, str], over: threading.Event) -> None:
+        while not over.is_set():
+            try:
+                event = pynvml.nvmlEventSetWait_v2(events, WAIT_MS)
+            except NVMLError as error:
+                if error.value == UNINITIALIZED:
+                    return
+                if error.value != TIMEOUT:
+                    over.wait(PAUSE_S)
+                continue
+            uuid = uuids.get(_address(event.device))
+            if uuid is not None:
+                with self._guard:
+                    self._heard.setdefault(uuid, []).append(event.eventData)
+
+
+def _register(handle: Any, events: Any) -> bool:
+    try:
+        pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, events)
+    except NVMLError:
+        return False  # not on this card, or the card is gone
+    return True
+
+
+def _address(handle: Any) -> int:
+    """Return what makes two handles the same one: the pointer they hold."""
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0

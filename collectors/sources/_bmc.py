@@ -1,0 +1,149 @@
+"""
+A BMC asked by Redfish: one session, opened when it is needed and deleted when it is not; replies as typed resources.
+
+A BMC has room for few clients (four at once on GB200; an iDRAC answers 503 RAC0218 until sessions time out) and locks
+accounts that are refused too often: a login that failed is not repeated with every reading.
+
+Source: DMTF DSP0266 (Redfish Specification), "Redfish session login authentication" and "HTTP basic authentication".
+"""
+
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from collectors import SourceError
+from collectors.http import NO_HEADERS, Endpoint, Page, basic
+from pipeline import secret_files
+from pipeline.errors import ConfigError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+SESSIONS = "/redfish/v1/SessionService/Sessions"
+TOKEN = "X-Auth-Token"  # noqa: S105 - a header's name
+SHOWN = 160
+"""Characters of a BMC's own explanation that an error shows."""
+
+AFTER_REFUSAL = timedelta(minutes=10)
+"""A refused password is not tried again for so long: a BMC locks the account or the address after a few."""
+AFTER_FAILURE = timedelta(minutes=1)
+"""A login that got lost may have left a session behind."""
+REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+NO_SESSIONS = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+
+
+class _Message(msgspec.Struct, rename="pascal"):
+    message: str = ""
+
+
+class _Explanation(msgspec.Struct):
+    message: str = ""
+    extended: tuple[_Message, ...] = msgspec.field(name="@Message.ExtendedInfo", default=())
+
+
+class _Error(msgspec.Struct):
+    """The body of an error reply (DSP0266, "Error responses")."""
+
+    error: _Explanation
+
+
+class Bmc:
+    """One BMC; called by one thread at a time."""
+
+    def __init__(self, endpoint: Endpoint, user: str, password_file: str) -> None:
+        """*user* empty: this BMC asks for none."""
+        self.url = endpoint.url
+        self._endpoint = endpoint
+        self._user = user
+        self._password_file = password_file
+        self._credentials = NO_HEADERS
+        self._session = ""
+        self._refusal = ""
+        self._next_login: datetime | None = None
+
+    def get(self, path: str, kind: type[T], now: datetime) -> T | None:
+        """
+        Return the resource at *path*, None where there is none; raise `SourceError` for everything else.
+
+        A session that the BMC has ended meanwhile is opened again, once.
+        """
+        if self._user and not self._credentials:
+            self._log_in(now)
+        page = self._ask(path)
+        if page.status == HTTPStatus.UNAUTHORIZED and TOKEN in self._credentials:
+            self.close()  # it may be there still, and would be one of few (bb-Ricardo/check_redfish#198)
+            self._log_in(now)
+            page = self._ask(path)
+        if page.status == HTTPStatus.UNAUTHORIZED:
+            self.close()
+            reason = f"does not let {self._user} read" if self._user else "asks for a user: set user and password_file"
+            self._refuse(now, AFTER_REFUSAL, f"{self.url} {reason}")
+        if page.status == HTTPStatus.NOT_FOUND:
+            return None
+        if page.status != HTTPStatus.OK:
+            raise SourceError(f"{self.url}: {path}: {_explained(page)}")
+        try:
+            return msgspec.json.decode(page.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SourceError(f"{self.url}: {path} is not what Redfish says it is: {error}") from error
+
+    def close(self) -> None:
+        """Delete the session and close the connection; a session that cannot be deleted ends by its own timeout."""
+        session, credentials = self._session, self._credentials
+        self._credentials, self._session = NO_HEADERS, ""
+        try:
+            if session:
+                self._endpoint.request("DELETE", session, headers=credentials)
+        except SourceError:
+            return
+        finally:
+            self._endpoint.close()
+
+    def _ask(self, path: str) -> Page:
+        return self._endpoint.request("GET", path, headers=self._credentials)
+
+    def _log_in(self, now: datetime) -> None:
+        """Open a session; where the BMC has none, send user and password with every request."""
+        if self._next_login is not None and now < self._next_login:
+            raise SourceError(f"{self._refusal}; not tried again before {self._next_login:%H:%M:%S} UTC")
+        self._credentials, self._session = NO_HEADERS, ""
+        password = self._password()
+        body = msgspec.json.encode({"UserName": self._user, "Password": password})
+        try:
+            reply = self._endpoint.request("POST", SESSIONS, body, {"Content-Type": "application/json"})
+        except SourceError as error:
+            self._refuse(now, AFTER_FAILURE, str(error))
+        if reply.status in NO_SESSIONS:
+            self._credentials = {"Authorization": basic(self._user, password)}
+            return
+        why = _explained(reply).replace(password, "…")
+        if reply.status in REFUSED:
+            reason = f"{self.url} refuses user {self._user} and the password in {self._password_file}: {why}"
+            self._refuse(now, AFTER_REFUSAL, reason)
+        if not (token := reply.headers.get(TOKEN.lower(), "")):
+            self._refuse(now, AFTER_FAILURE, f"{self.url} opens no session: {why}")
+        self._credentials = {TOKEN: token}
+        self._session = urlsplit(reply.headers.get("location", "")).path
+
+    def _password(self) -> str:
+        """Return the password, read anew: it may have been changed since."""
+        try:
+            return secret_files.read(self._password_file).reveal()
+        except ConfigError as error:
+            raise SourceError(str(error)) from error
+
+    def _refuse(self, now: datetime, wait: timedelta, reason: str) -> NoReturn:
+        self._refusal, self._next_login = reason, now + wait
+        raise SourceError(reason)
+
+
+def _explained(page: Page) -> str:
+    """Return a status with the BMC's own words about it, on one line."""
+    try:
+        said = msgspec.json.decode(page.body, type=_Error).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = _Explanation()
+    words = " ".join((said.extended[0].message if said.extended else said.message).split())
+    return f"{page.status} {words[:SHOWN]}".rstrip()
