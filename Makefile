@@ -6,11 +6,11 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup demo broker test check bench kills clean lock
+.PHONY: help setup demo broker test check bench kills collector-kills crash-states clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## .venv with firmwatt and all it needs; quick when nothing changed
 	@PYTHON="$(PYTHON)" deploy/setup.sh
@@ -36,6 +36,12 @@ bench: setup ## one JSON line a figure
 
 kills: setup ## kill the submitter with -9 again and again while the venue loses replies (ARGS="300 7": how often, seed)
 	@$(BIN)/python tests/long/kill_submitter.py $(or $(ARGS),300)
+
+collector-kills: setup ## kill the collector with -9 while Kafka is away (ARGS="50 7 6": how often, seed, hours)
+	@PYTHONPATH=tests $(BIN)/python tests/long/kill_collector.py $(or $(ARGS),50)
+
+crash-states: setup ## open the spool after every kind of power loss (ARGS="2000 7": how many, seed)
+	@PYTHONPATH=tests $(BIN)/python tests/long/crash_spool.py $(or $(ARGS),2000)
 
 lock: setup ## resolve the dependencies in pyproject.toml anew (ARGS=--upgrade for newest)
 	@$(BIN)/uv lock --quiet $(ARGS)

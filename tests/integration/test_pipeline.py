@@ -125,7 +125,7 @@ def test_a_killed_worker_duplicates_and_reordering_change_no_figure(fresh_kafka:
 
         found: dict[datetime, SiteInterval] = {}
         with suppress(AssertionError):  # what differs tells more than that it took too long
-            wait_for(agree, 60, "every interval to equal the fault-free computation")
+            wait_for(agree, 150, "every interval to equal the fault-free computation")
         assert {begin: found.get(begin) for begin in closed} == {begin: expected[begin] for begin in closed}
 
     assert len(closed) >= 4
