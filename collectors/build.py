@@ -1,5 +1,6 @@
 """A collector put together from its settings file. Nothing is measured, asked or opened yet."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,20 @@ from collectors.runner import Collector, Identity
 from collectors.scrape import EngineSection, Scraper
 from collectors.tokens import TokenBoard
 from pipeline import plugins
-from pipeline.settings import ClockSection, Site, check_tables, load, load_each
+from pipeline.errors import ConfigError
+from pipeline.settings import ClockSection, Site, check_tables, load, load_each, names_in, placed
 
 
 def collector(config: Path, host: str = "") -> Collector:
     """Return the collector that *config* describes; `ConfigError`, with file and line, for whatever cannot work."""
     check_tables(config)
     section = load(config, "collector", settings.Collector)
+    for family in ("source", "mapping"):
+        package = f"collectors.{family}s"
+        for name in names_in(config, family, plugins.available(package)):
+            load(config, f"{family}.{name}", plugins.load(package, name).Settings)
+    engines = load_each(config, "engine", EngineSection)
+    _refuse_twins(config, engines)
     return Collector(
         identity=Identity(
             host=settings.host_name(host, section.host),
@@ -24,20 +32,40 @@ def collector(config: Path, host: str = "") -> Collector:
             simulated=section.simulated,
         ),
         clock=load(config, "clock", ClockSection).clock(),
-        sources={name: _connected(config, "source", name) for name in section.sources},
-        mappings={name: _connected(config, "mapping", name) for name in section.mappings},
-        engines=[_engine(engine) for engine in load_each(config, "engine", EngineSection)],
+        sources=_connected(config, "source", section.sources),
+        mappings=_connected(config, "mapping", section.mappings),
+        engines=[_engine(config, number, engine) for number, engine in enumerate(engines)],
         board=TokenBoard(section.tokens),
         period=timedelta(seconds=section.period_s),
         fast_period=timedelta(seconds=section.fast_period_s),
     )
 
 
-def _connected(config: Path, family: str, name: str) -> Any:
-    """Return plug-in *name* of ``collectors.{family}s``, connected with its table of the settings."""
-    plugin = plugins.load(f"collectors.{family}s", name)
-    return plugin.connect(load(config, f"{family}.{name}", plugin.Settings))
+def _refuse_twins(config: Path, engines: Sequence[EngineSection]) -> None:
+    """Raise `ConfigError` where one page is named twice: its tokens would be counted twice."""
+    seen: set[str] = set()
+    for number, engine in enumerate(engines):
+        with placed(config, "engine", number):
+            if engine.url in seen:
+                raise ConfigError(f"{engine.url} is named twice")
+        seen.add(engine.url)
 
 
-def _engine(section: EngineSection) -> Feed[Any]:
-    return Feed(f"{section.kind} {section.url}", Scraper(section).read, timedelta(seconds=section.period_s))
+def _connected(config: Path, family: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return the plug-ins *names* of a *family*, each connected with its table of the settings."""
+    connected: dict[str, Any] = {}
+    for name in names:
+        with placed(config, "collector", f"{family}s"):
+            if name in connected:
+                raise ConfigError(f"{name!r} is named twice")
+            plugin = plugins.load(f"collectors.{family}s", name)
+        section = load(config, f"{family}.{name}", plugin.Settings)
+        with placed(config, family, name):
+            connected[name] = plugin.connect(section)
+    return connected
+
+
+def _engine(config: Path, number: int, section: EngineSection) -> Feed[Any]:
+    with placed(config, "engine", number):
+        scraper = Scraper(section)
+    return Feed(f"{section.kind} {section.url}", scraper.read, timedelta(seconds=section.period_s))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collectors import build, settings
-from collectors.runner import Collector
+from collectors.runner import Collector, let_go
 from collectors.spool import Spool
 from pipeline.errors import FirmwattError
 from pipeline.kafka import Sender, ensure_topics
@@ -55,6 +55,8 @@ async def findings(collector: Collector, section: settings.Collector, bootstrap:
     """Yield a finding for every part; nothing is published and nothing is left behind."""
     sys.stderr.write(f"watching the devices for {WATCH_S} s\n")
     tick = await _watched(collector)
+    held = await let_go(collector.close())
+    yield Finding("devices", f"not let go of: {held}" if held else "let go of", 4 if held else 0)
     for feed in collector.everything:
         yield Finding(feed.name, feed.trouble or "answers", 4 if feed.trouble else 0)
     if tick is None:

@@ -70,10 +70,18 @@ def _once(config: Path, host: str) -> int:
 
     from collectors import SourceError
     from collectors.build import collector
+    from collectors.runner import let_go
+    from pipeline.messages.telemetry import HostTick
 
     logging.disable()  # what is wrong is the error below
     measuring = collector(config, host)
-    tick = asyncio.run(measuring.tick(secrets.token_hex(8), 1))
+
+    async def measure() -> HostTick | None:
+        tick = await measuring.tick(secrets.token_hex(8), 1)
+        await let_go(measuring.close())
+        return tick
+
+    tick = asyncio.run(measure())
     if tick is None:
         troubles = [f"{feed.name}: {feed.trouble}" for feed in measuring.feeds if feed.trouble]
         raise SourceError("; ".join(troubles) or "no source has measured anything")

@@ -8,22 +8,23 @@ The collector as a process: a tick a second goes to the spool, from there to Kaf
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import Future, wait
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from prometheus_client.core import Metric
 
 from collectors import build, control, metrics, process, serve, settings
 from collectors.forward import Forwarder
 from collectors.metrics import FeedState
-from collectors.runner import Collector
+from collectors.runner import Collector, let_go
 from collectors.spool import Spool
 from pipeline.clock import wall
-from pipeline.codec import Codec
+from pipeline.codec import Codec, DecodeError
+from pipeline.errors import FirmwattError
 from pipeline.messages.telemetry import HostTick
 from pipeline.settings import Kafka, load
 from pipeline.topics import HOST_TICKS
@@ -32,12 +33,10 @@ log = logging.getLogger(__name__)
 
 RELEASE_BY_SIGNAL = timedelta(seconds=60)
 """For how long SIGUSR1 lets go of the devices."""
-HEALTHY_FOR = timedelta(seconds=30)
-"""A collector that has not even tried a tick for so long is stuck."""
-CLOSING_S = 3.0
-"""How long a release waits for the drivers, seconds of the machine."""
+HEALTHY_FOR_S = 30.0
+"""A collector that has not even tried a tick for so long is stuck, seconds of the machine."""
 READY_FOR = timedelta(seconds=30)
-"""Kafka counts as away when it has not acknowledged anything for so long."""
+"""Kafka counts as away when it has not acknowledged anything for so long, by the shared clock."""
 
 
 def main(config: Path, host: str) -> int:
@@ -45,7 +44,13 @@ def main(config: Path, host: str) -> int:
     section = load(config, "collector", settings.Collector)
     collector = build.collector(config, host)  # what cannot work is said before the spool is touched
     bootstrap = load(config, "kafka", Kafka).bootstrap
-    process.run(lambda stop: run(collector, section, bootstrap, stop), section.log)
+    try:
+        process.run(lambda stop: run(collector, section, bootstrap, stop), section.log)
+    except FirmwattError as error:
+        if section.log == "text":
+            raise
+        log.critical("%s", error, extra={"exit_code": error.exit_code})
+        return error.exit_code
     return 0
 
 
@@ -54,8 +59,7 @@ async def run(collector: Collector, section: settings.Collector, bootstrap: str,
     host = collector.identity.host
     codec = Codec(HOST_TICKS)
     with Spool.open(settings.state_folder(section, host), round(section.spool_mb * 1e6)) as spool:
-        if spool.last is not None:
-            collector.go_on(codec.decode(spool.last))
+        _go_on(collector, codec, spool.last)
         forwarder = Forwarder(bootstrap, spool, section.drain_per_s, collector.clock)
         agent = Agent(collector, spool, forwarder, codec)
         async with agent.reachable(section):
@@ -66,13 +70,20 @@ async def run(collector: Collector, section: settings.Collector, bootstrap: str,
             finally:
                 for task in work:
                     task.cancel()
-                collector.close()
-                log.info(
-                    "stopped: %d ticks measured, %d acknowledged, %d left in the spool",
-                    agent.appended,
-                    forwarder.acknowledged_total,
-                    spool.depth,
-                )
+                if held := await let_go(collector.close()):
+                    log.warning("not let go of: %s", held)
+                counts = agent.appended, forwarder.acknowledged_total, spool.depth
+                log.info("stopped: %d ticks measured, %d acknowledged, %d left in the spool", *counts)
+
+
+def _go_on(collector: Collector, codec: "Codec[HostTick]", last: bytes | None) -> None:
+    """Let *collector* continue the epochs of the *last* tick; one that a newer version wrote may not be understood."""
+    if last is None:
+        return
+    try:
+        collector.go_on(codec.decode(last))
+    except DecodeError as error:
+        log.warning("the spool's last tick cannot be read, so energy and tokens begin new epochs: %s", error)
 
 
 class Agent:
@@ -85,15 +96,15 @@ class Agent:
         self.codec = codec
         self.appended = 0
         self.ready = False
+        self.tried_s = time.monotonic()
 
     async def measure(self, stop: asyncio.Event) -> None:
         """Put a tick into the spool every period until *stop*."""
         while not stop.is_set():
-            tick = await self.collector.tick(self.spool.boot, self.spool.next_seq)
+            self.tried_s = time.monotonic()
+            tick = await self.collector.tick("", 0)
             if tick is not None:
-                self.spool.append(tick.seq, self.codec.encode(tick))
-                self.appended += 1
-                self.forwarder.wake()
+                self._store(tick)
             if not self.ready:
                 self.ready = True
                 who, period_s = self.collector.identity, self.collector.period.total_seconds()
@@ -101,6 +112,13 @@ class Agent:
             self.collector.changes.note("Kafka", self.forwarder.trouble)
             self.collector.changes.note("spool", self.spool.trouble)
             await self.collector.next_period()
+
+    def _store(self, tick: HostTick) -> None:
+        """Put *tick* into the spool, numbered as the spool does at this moment."""
+        boot, seq = self.spool.boot, self.spool.next_seq
+        self.spool.append(seq, self.codec.encode(msgspec.structs.replace(tick, boot=boot, seq=seq)))
+        self.appended += 1
+        self.forwarder.wake()
 
     @asynccontextmanager
     async def reachable(self, section: settings.Collector) -> AsyncIterator[None]:
@@ -114,13 +132,15 @@ class Agent:
             listening.close()
             if server is not None:
                 server.shutdown()
+                server.server_close()
 
     async def obey(self, request: control.Request) -> str:
         """Do what an operator asks; return what could not be done."""
         span = timedelta(seconds=request.seconds)
         match request.do:
             case "release":
-                return await _let_go(self.collector.release(span))
+                held = await let_go(self.collector.release(span))
+                return f"measuring is paused, but not let go of: {held}" if held else ""
             case "resume":
                 self.collector.resume()
             case "fast":
@@ -146,18 +166,17 @@ class Agent:
 
     def health(self) -> list[str]:
         """Return why this process should be killed; nothing: it should not."""
-        tried = self.collector.looked_at
-        if tried is not None and self.collector.clock.now() - tried > HEALTHY_FOR:
-            return [f"no tick has been tried since {tried.isoformat()}"]
-        return []
+        silent_s = time.monotonic() - self.tried_s
+        return [f"no tick has been tried for {silent_s:.0f} s"] if silent_s > HEALTHY_FOR_S else []
 
     def readiness(self) -> list[str]:
         """Return what keeps ticks from being measured and acknowledged."""
         now = self.collector.clock.now()
-        reasons = [f"{feed.name}: {feed.trouble}" for feed in self.collector.feeds if feed.trouble]
-        if self.collector.paused_until is not None:
-            reasons.append(f"paused until {self.collector.paused_until.isoformat()}")
-        if self.forwarder.last_ack_at is None or now - self.forwarder.last_ack_at > READY_FOR:
+        reasons = [f"{feed.name}: {trouble}" for feed in self.collector.feeds if (trouble := feed.trouble)]
+        if (paused_until := self.collector.paused_until) is not None:
+            reasons.append(f"paused until {paused_until.isoformat()}")
+        acknowledged_at = self.forwarder.last_ack_at
+        if acknowledged_at is None or now - acknowledged_at > READY_FOR:
             reasons.append(self.forwarder.trouble or "Kafka has not acknowledged a tick lately")
         return reasons
 
@@ -166,6 +185,7 @@ class Agent:
         collector, spool, forwarder = self.collector, self.spool, self.forwarder
         return metrics.Status(
             now=collector.clock.now(),
+            period=collector.period,
             host=collector.identity.host,
             site=collector.identity.site,
             tick=collector.last if self.appended else None,
@@ -178,20 +198,10 @@ class Agent:
             spool_ticks=spool.depth,
             spool_bytes=spool.size_bytes,
             dropped=spool.dropped_total,
+            set_aside=spool.set_aside_total,
+            oldest_at=spool.oldest_at,
+            refused=forwarder.refused_total,
             connected=forwarder.connected,
             acknowledged=forwarder.acknowledged_total,
             acknowledged_at=forwarder.last_ack_at,
         )
-
-
-async def _let_go(closing: "Mapping[str, Future[Any] | None]") -> str:
-    """Return which devices are still held after a while, and why; nothing if none is."""
-    out = [future for future in closing.values() if future is not None]
-    await asyncio.to_thread(wait, out, CLOSING_S)
-    held = []
-    for name, future in closing.items():
-        if future is None or not future.done():
-            held.append(f"{name} hangs in its driver")
-        elif (error := future.exception()) is not None:
-            held.append(f"{name}: {error}")
-    return f"measuring is paused, but not let go of: {'; '.join(held)}" if held else ""

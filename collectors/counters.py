@@ -4,10 +4,10 @@ Energy that can be subtracted: a device's counter in its epoch, checked against 
     counter   5000  5700  6400 |   80   780        a restart (lower, or back from the bus, or too far ahead)
     epoch        0     0     0 |    1     1        opens an epoch; nobody downstream subtracts across one
 
-A counter is believed while it agrees with the draw within `TOLERANCE` over `WINDOW` under load; two windows in a row
-that do not agree, and it is given up until the next start (zeus#181: 187 J counted while 327 J were drawn; amdsmi#38: a
-frozen one). A device without a counter to be believed gets one made of its power, marked, with a new epoch wherever
-readings are too far apart to know what was drawn between them.
+A counter is believed once it has agreed with the draw within `TOLERANCE` over `WINDOW` under load, and as long as it
+moves; two windows in a row that do not agree, and it is given up until the next start (zeus#181: 187 J counted while
+327 J were drawn; amdsmi#38: a frozen one). A device without a counter to be believed gets one made of its power, and
+marked, with a new epoch wherever readings are too far apart to know what was drawn between them.
 """
 
 import math
@@ -26,6 +26,8 @@ TOLERANCE = 0.10
 """Of the integrated draw; NVML's own accuracy is ±5 W (`nvidia-smi --help-query-gpu`)."""
 FROZEN = timedelta(seconds=60)
 """A counter that has not moved for so long under load does not count; exporters refresh every 30 s."""
+GONE = timedelta(seconds=60)
+"""A counter that has not been shown for so long while the device answers is not waited for any more."""
 LOAD_SHARE = 0.3
 """Of the maximum limit: below it the meters' own error is a large share of the draw, and nothing is judged."""
 LOAD_W = 100.0
@@ -59,20 +61,26 @@ class Check(NamedTuple):
 
         A counter that moves more seldom than it is read is not compared: with which draw is not known.
         """
-        if self.passed or self.failed:
+        if self.failed:
             return self
         moves = counted_j > 0
-        so_far = self if moves == (self.counted_j > 0) else Check(failures=self.failures)
+        if self.passed and moves:
+            return Check(passed=True)
+        so_far = self if moves == (self.counted_j > 0) else Check(failures=self.failures, passed=self.passed)
         so_far = so_far._replace(
             span=so_far.span + span,
             counted_j=so_far.counted_j + counted_j,
             drawn_j=so_far.drawn_j + power_w * span.total_seconds(),
         )
-        if so_far.span < (WINDOW if moves else FROZEN):
-            return so_far
-        if so_far.drawn_j < load_w * so_far.span.total_seconds():
-            return Check(failures=self.failures)
-        if abs(so_far.counted_j - so_far.drawn_j) <= TOLERANCE * so_far.drawn_j:
+        return so_far if so_far.span < (WINDOW if moves else FROZEN) else so_far.judged(load_w)
+
+    def judged(self, load_w: float) -> "Check":
+        """Return the verdict at the end of a window, and the next one's beginning."""
+        if self.drawn_j < load_w * self.span.total_seconds():
+            return Check(failures=self.failures, passed=self.passed)
+        if self.passed:  # and frozen since
+            return Check(failures=FAILURES)
+        if abs(self.counted_j - self.drawn_j) <= TOLERANCE * self.drawn_j:
             return Check(passed=True)
         return Check(failures=self.failures + 1)
 
@@ -127,7 +135,9 @@ def follow(before: Track, sample: GpuSample | MeterSample, max_w: float | None, 
     if before.lost:
         before = Track(before.at, epoch=before.epoch + 1)
     if sample.energy_j is None and before.raw_j is not None and before.made_j is None:
-        return before._replace(power_w=power_w)  # the counter goes on unseen, and its next reading spans the gap
+        if power_w is None or at - before.at < GONE:
+            return before._replace(power_w=power_w)  # the counter goes on unseen, and its next reading spans the gap
+        before = Track(at, epoch=before.epoch + 1)
     if sample.energy_j is None or before.check.failed:
         return _integrated(before._replace(raw_j=sample.energy_j), power_w, at)
     return _counted(before, sample.energy_j, power_w, max_w, at)
@@ -181,14 +191,16 @@ def _integrated(before: Track, power_w: float | None, at: datetime) -> Track:
 
 
 def _draw(sample: GpuSample | MeterSample) -> float | None:
-    """Return the figure to integrate: the driver's own average where there is one."""
+    """Return the figure to integrate: the driver's own average where there is one, nothing that is old."""
+    if Quality.STALE in sample.quality:
+        return None
     average_w = sample.average_w if isinstance(sample, GpuSample) else None
     return sample.power_w if average_w is None else average_w
 
 
 def _resumed(sample: GpuSample | MeterSample, at: datetime) -> Track:
     """Return the track that ended with *sample* in an earlier run."""
-    lost = Quality.LOST in sample.quality
+    lost = Quality.LOST in sample.quality or sample.energy_j is None
     if Quality.ENERGY_INTEGRATED in sample.quality:
         return Track(at, _draw(sample), made_j=sample.energy_j, epoch=sample.energy_epoch, lost=lost)
     return Track(at, _draw(sample), sample.energy_j, at - FROZEN, epoch=sample.energy_epoch, lost=lost)

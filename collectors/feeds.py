@@ -11,6 +11,7 @@ One that hangs holds up nobody else, and what it said last is not said for ever.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -19,6 +20,8 @@ from typing import Any, Generic, TypeVar
 
 from collectors import RestartNeededError, SourceError
 from collectors.lanes import Lane
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -46,20 +49,23 @@ class Feed(Generic[T]):
         """Whether ticks wait for it."""
         return not self.period
 
-    def ask(self, now: datetime) -> None:
-        """Ask, if it is due and the question before has been answered."""
+    def ask(self, now: datetime, slack: timedelta = timedelta()) -> None:
+        """Ask, if that is due, give or take *slack*, and the question before has been answered."""
         self._collect()
+        asked_at = self._asked_at
+        if self._lane.busy and asked_at is not None and timedelta() <= now - asked_at < self.period - slack:
+            return  # it takes longer than a tick, as some devices do, and is not overdue
         if self._lane.busy:
-            self.trouble = f"no answer since {self._asked_at:%H:%M:%S}"
+            self.trouble = "no answer yet" if asked_at is None else f"no answer since {asked_at:%H:%M:%S}"
             self._forget_step()
-        elif self._asked_at is None or now - self._asked_at >= self.period or now < self._asked_at:
+        elif asked_at is None or now - asked_at >= self.period - slack or now < asked_at:
             self._forget_step()
             self._asked_at = now
             self._answer = self._lane.call(lambda: self._ask(now))
 
-    def pending(self) -> "Future[T] | None":
-        """Return the answer that is still out."""
-        return self._answer
+    def pending(self, now: datetime) -> "Future[T] | None":
+        """Return the answer that is out to what was asked at *now*."""
+        return self._answer if self._asked_at == now else None
 
     def take(self, now: datetime) -> T | None:
         """Return the last answer while it holds; raise `RestartNeededError` if there will never be another."""
@@ -69,11 +75,10 @@ class Feed(Generic[T]):
         holds = timedelta() if self.in_step else HELD_PERIODS * self.period
         return self._last if now - self.answered_at <= holds else None
 
-    def leave(self, close: Callable[[], None]) -> "Future[Any] | None":
-        """Call *close* in the lane, so that it meets no question half way; None, and no call, while one hangs."""
-        self._collect()
-        self._last = self.answered_at = self._asked_at = None
-        return None if self._lane.busy else self._lane.call(close)
+    def leave(self, close: Callable[[], None]) -> "Future[Any]":
+        """Call *close* in the lane once the question that is out has been answered, which nobody waits for any more."""
+        self._last = self.answered_at = self._asked_at = self._answer = None
+        return self._lane.after(close)
 
     def _forget_step(self) -> None:
         if self.in_step:
@@ -90,15 +95,23 @@ class Feed(Generic[T]):
         except SourceError as error:
             self.errors += 1
             self.trouble = str(error)
+        except Exception as error:  # the one place in this process: a bug in one plug-in is that plug-in's trouble
+            log.exception("%s failed in a way it should not", self.name)
+            self.errors += 1
+            self.trouble = f"{type(error).__name__}: {error}"
         else:
             self.answered_at = self._asked_at
             self.trouble = None
 
 
-async def answers(feeds: Iterable[Feed[Any]], within_s: float, *, every: bool = False) -> None:
-    """Return once those that ticks wait for, or *every* one, have answered, or after *within_s* of the machine."""
+async def answers(feeds: Iterable[Feed[Any]], within_s: float, now: datetime, *, every: bool = False) -> None:
+    """
+    Return once those of the asked that ticks wait for, or *every* one, have answered, or after *within_s*.
+
+    Only what was asked at *now* is waited for, seconds of the machine: one that hangs costs the tick that asked it.
+    """
     loop, answered = asyncio.get_running_loop(), asyncio.Event()
-    out = [future for feed in feeds if (feed.in_step or every) and (future := feed.pending()) is not None]
+    out = [future for feed in feeds if (feed.in_step or every) and (future := feed.pending(now)) is not None]
 
     def look(_: object) -> None:
         if all(future.done() for future in out) and not loop.is_closed():

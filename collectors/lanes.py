@@ -32,12 +32,19 @@ class Lane(Generic[T]):
         """Start *work* in the lane's thread; only while the lane is not `busy`."""
         if self.busy:
             raise RuntimeError(f"lane {self._name} is busy")
+        return self.after(work)
+
+    def after(self, work: Callable[[], T]) -> "Future[T]":
+        """Start *work* once the call before has ended, if it ever does."""
+        self._last = Future()
+        self._start()
+        self._calls.put((work, self._last))
+        return self._last
+
+    def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
-        self._last = Future()
-        self._calls.put((work, self._last))
-        return self._last
 
     def _run(self) -> None:
         while True:

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from pipeline.messages.telemetry import GpuSample, HostTick, JobSample, MeterSample
 
-SHOWN_FOR = timedelta(seconds=5)
+SHOWN_PERIODS = 3
 """A tick older than this is no longer shown: Prometheus would take the last watts for the present ones."""
 
 
@@ -28,6 +28,8 @@ class Status(NamedTuple):
     """What the process knows of itself at one instant."""
 
     now: datetime
+    period: timedelta
+    """Between ticks."""
     host: str
     site: str
     tick: HostTick | None
@@ -40,6 +42,9 @@ class Status(NamedTuple):
     spool_ticks: int
     spool_bytes: int
     dropped: int
+    set_aside: int
+    oldest_at: datetime | None
+    refused: int
     connected: bool
     acknowledged: int
     acknowledged_at: datetime | None
@@ -84,7 +89,7 @@ def families(status: Status) -> Iterator[Metric]:
     """Yield every metric of *status*. Pure."""
     yield from _process(status)
     tick = status.tick
-    if tick is None or status.now - tick.measured_at > SHOWN_FOR:
+    if tick is None or status.now - tick.measured_at > SHOWN_PERIODS * status.period:
         return
     gpus = [((gpu.uuid, gpu.model), gpu) for gpu in tick.gpus]
     meters = [((meter.meter, str(meter.covers)), meter) for meter in tick.meters]
@@ -118,13 +123,14 @@ def _table(
 
 def _marks(gpus: Iterable[GpuSample]) -> Iterator[Metric]:
     info = GaugeMetricFamily(
-        "firmwatt_gpu_info", "Who uses a GPU", labels=("uuid", "model", "job", "tier", "workload", "mig")
+        "firmwatt_gpu_info", "Who uses a GPU", labels=("uuid", "model", "job", "tenant", "tier", "workload", "mig")
     )
     marks = GaugeMetricFamily(
         "firmwatt_gpu_quality", "1 for every reason not to believe a GPU's figures in full", labels=("uuid", "mark")
     )
     for gpu in gpus:
-        info.add_metric((gpu.uuid, gpu.model, gpu.job or "", gpu.tier, gpu.workload, str(bool(gpu.mig)).lower()), 1)
+        mig = str(bool(gpu.mig)).lower()
+        info.add_metric((gpu.uuid, gpu.model, gpu.job or "", gpu.tenant or "", gpu.tier, gpu.workload, mig), 1)
         for mark in gpu.quality:
             marks.add_metric((gpu.uuid, mark), 1)
     yield info
@@ -149,16 +155,20 @@ def _process(status: Status) -> Iterator[Metric]:
     yield xids
     yield GaugeMetricFamily("firmwatt_collector_paused", "1 while devices are released", value=float(status.paused))
     yield CounterMetricFamily("firmwatt_ticks", "Ticks measured", value=status.appended)
-    yield CounterMetricFamily("firmwatt_silent_seconds", "Seconds in which nothing was measured", value=status.silent)
+    yield CounterMetricFamily("firmwatt_ticks_silent", "Ticks at which nothing could be measured", value=status.silent)
     yield CounterMetricFamily("firmwatt_ticks_unstored", "Ticks the disk would not take", value=status.unstored)
     yield GaugeMetricFamily("firmwatt_spool_ticks", "Ticks not acknowledged by Kafka", value=status.spool_ticks)
     yield GaugeMetricFamily("firmwatt_spool_bytes", "Size of the spool on disk", value=status.spool_bytes)
     yield CounterMetricFamily("firmwatt_spool_dropped_ticks", "Ticks dropped to keep the bound", value=status.dropped)
+    yield CounterMetricFamily("firmwatt_spool_files_set_aside", "Damaged spool files", value=status.set_aside)
+    yield from _instant("firmwatt_spool_oldest_tick", "Oldest tick not acknowledged, measured", status.oldest_at)
+    yield CounterMetricFamily("firmwatt_kafka_refused_ticks", "Ticks too large for Kafka", value=status.refused)
     yield GaugeMetricFamily("firmwatt_kafka_connected", "1 while Kafka answers", value=float(status.connected))
     yield CounterMetricFamily("firmwatt_kafka_acknowledged_ticks", "Ticks acknowledged", value=status.acknowledged)
-    if status.acknowledged_at is not None:
-        yield GaugeMetricFamily(
-            "firmwatt_kafka_last_acknowledged_timestamp_seconds",
-            "When Kafka acknowledged last, Unix time of the shared clock",
-            value=status.acknowledged_at.timestamp(),
-        )
+    yield from _instant("firmwatt_kafka_last_acknowledged", "Kafka acknowledged last", status.acknowledged_at)
+
+
+def _instant(name: str, text: str, at: datetime | None) -> Iterator[Metric]:
+    """Yield when something was, Unix time of the shared clock; nothing if it never was."""
+    if at is not None:
+        yield GaugeMetricFamily(f"{name}_timestamp_seconds", f"{text} at this time", value=at.timestamp())

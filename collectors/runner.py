@@ -7,10 +7,11 @@ One tick a second: ask everything that is due, wait for what is in step, put the
 A second in which nothing could be measured has no tick: silence makes the host stale, which lowers what is offered.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from collectors.feeds import Feed, answers
 from collectors.jobs import jobs
 from collectors.mappings import UNCLAIMED, Claim, Mapper
 from collectors.process import Changes
-from collectors.rates import Rates
+from collectors.rates import Rates, summed
 from collectors.scrape import EngineReading
 from collectors.tokens import TokenBoard
 from pipeline.clock import Clock, wall
@@ -37,6 +38,10 @@ T = TypeVar("T")
 
 SHORTEST_WAIT_S = 0.2
 """A clock that runs fast must not make a thread's answer come too late, seconds of the machine."""
+TOKENS_PERIOD = timedelta(seconds=1)
+"""How often the files of counters are read: by others' leave, and therefore in a lane like any device."""
+CLOSING_S = 3.0
+"""How long drivers may take to let go, seconds of the machine."""
 FIRST_WAIT_S = 5.0
 """The first tick waits for everything, seconds of the machine."""
 
@@ -77,9 +82,7 @@ class Collector:
     fast_until: datetime | None = None
     paused_until: datetime | None = None
     silent: int = 0
-    """Seconds in which nothing could be measured."""
-    looked_at: datetime | None = None
-    """When a tick was last tried."""
+    """Ticks at which nothing could be measured."""
     places: tuple[Place, ...] = ()
     changes: Changes = field(default_factory=lambda: Changes(log))
 
@@ -91,6 +94,7 @@ class Collector:
             Feed(name, self._asking(mapping), timedelta(seconds=mapping.period_s))
             for name, mapping in self.mappings.items()
         ]
+        self._counted = Feed("tokens", lambda _: self.board.read(wall()), TOKENS_PERIOD)
         self.xids: Counter[tuple[str, int]] = Counter()
         self._counters = Counters()
         self._rates = Rates()
@@ -114,7 +118,7 @@ class Collector:
     @property
     def everything(self) -> "tuple[Feed[Any], ...]":
         """All that is asked."""
-        return (*self.feeds, *self.engines, *self.mapping_feeds)
+        return (*self.feeds, *self.engines, *self.mapping_feeds, self._counted)
 
     async def tick(self, boot: str, seq: int) -> HostTick | None:
         """
@@ -122,17 +126,17 @@ class Collector:
 
         Raise `RestartNeededError` where only a new process can measure again.
         """
-        now = self.looked_at = self.clock.now()
+        now = self.clock.now()
         if self._paused(now):
             return None
         seen = await self._look(now)
         if not seen.gpus and not seen.meters:
             self.silent += 1
             return None
-        tokens, problems = self.board.read(wall())
-        self.changes.note("tokens", "; ".join(problems) or None)
+        tokens, problems = self._counted.take(now) or ({}, ())
+        self.changes.note("token files", "; ".join(problems) or None)
         jobs_now = jobs(now, seen.gpus, seen.claims, tokens, seen.engines, self._rates)
-        chassis = node(seen.meters, self._node, self.last)
+        chassis = node(seen.meters, self._node)
         self.last = HostTick(
             host=self.identity.host,
             site=self.identity.site,
@@ -144,6 +148,7 @@ class Collector:
             meters=seen.meters,
             chassis_w=chassis.power_w,
             chassis_energy_j=chassis.energy_j,
+            chassis_epoch=chassis.epoch,
             simulated=self.identity.simulated,
         )
         return self.last
@@ -151,14 +156,14 @@ class Collector:
     async def next_period(self) -> None:
         """Return just after the next full period of the shared clock, never just before."""
         due = floor(self.clock.now(), self.current_period) + self.current_period
-        while self.clock.now() < due:
+        while due - self.current_period <= self.clock.now() < due:  # a clock set back must not silence the host
             await self.clock.sleep_until(due)
 
-    def release(self, span: timedelta) -> "dict[str, Future[Any] | None]":
+    def release(self, span: timedelta) -> "dict[str, Future[Any]]":
         """
         Let go of all devices for *span*, so that drivers can be replaced and GPUs partitioned.
 
-        Return for each source when it has let go, None for one that hangs.
+        Return for each source when it has let go.
         """
         self.paused_until = self.clock.now() + span
         log.info("released: devices are let go of until %s", self.paused_until.isoformat(timespec="seconds"))
@@ -173,24 +178,26 @@ class Collector:
         self.fast_until = self.clock.now() + span
         log.info("fast: every %g s until %s", self.fast_period.total_seconds(), self.fast_until.isoformat())
 
-    def close(self) -> "dict[str, Future[Any] | None]":
-        """Let go of all devices; those that hang are left alone."""
+    def close(self) -> "dict[str, Future[Any]]":
+        """Let go of all devices; one that hangs lets go when its call returns."""
         return {feed.name: feed.leave(self.sources[feed.name].close) for feed in self.feeds}
 
     async def _look(self, now: datetime) -> Seen:
         """Ask what is due and return what is known."""
+        slack = self.current_period / 2
+        self._counted.ask(now, slack)
         for source in self.feeds:
-            source.ask(now)
+            source.ask(now, slack)
         for engine in self.engines:
-            engine.ask(now)
+            engine.ask(now, slack)
         patience_s = max(self.clock.wall_seconds(self.current_period / 2), SHORTEST_WAIT_S)
-        await answers(self.feeds, FIRST_WAIT_S if self._first else patience_s, every=self._first)
+        await answers(self.feeds, FIRST_WAIT_S if self._first else patience_s, now, every=self._first)
         readings = [reading for feed in self.feeds if (reading := self._reading(feed, now)) is not None]
         self.places = tuple(place for reading in readings for place in reading.places) or self.places
         for mapping in self.mapping_feeds:
-            mapping.ask(now)
+            mapping.ask(now, slack)
         if self._first:
-            await answers(self.everything, FIRST_WAIT_S, every=True)
+            await answers(self.everything, FIRST_WAIT_S, now, every=True)
         self._first = False
         claims = merged(
             [claims for known in self.mapping_feeds if (claims := known.take(now)) is not None], self.places
@@ -240,34 +247,42 @@ class Collector:
                 log.warning("XID %d on %s; the kernel log says more", xid, gpu.uuid)
 
 
+async def let_go(closing: Mapping[str, "Future[Any]"]) -> str:
+    """Return which devices are still held after `CLOSING_S`, and why; nothing if none is."""
+    await asyncio.to_thread(wait, closing.values(), CLOSING_S)
+    held = []
+    for name, future in closing.items():
+        if not future.done():
+            held.append(f"{name} is still waiting for its device")
+        elif (error := future.exception()) is not None:
+            held.append(f"{name}: {error}")
+    return "; ".join(held)
+
+
 def claimed(sample: GpuSample, claims: Mapping[str, Claim]) -> GpuSample:
     """Return *sample* with who uses it."""
     claim = claims.get(sample.uuid, UNCLAIMED)
-    return msgspec.structs.replace(sample, job=claim.job, tier=claim.tier, workload=claim.workload)
+    return msgspec.structs.replace(sample, job=claim.job, tenant=claim.tenant, tier=claim.tier, workload=claim.workload)
 
 
-def node(meters: Iterable[MeterSample], names: Iterable[str], before: HostTick | None) -> MeterSample:
-    """
-    Return the whole node's draw and energy: the sum of the meters *names*, absent if one of them is.
+@dataclass(frozen=True)
+class Node:
+    """The whole node's draw, its energy, and the epoch in which that may be subtracted."""
 
-    The energy has no epoch on the wire, so what is not a continuation of *before* is held back for a tick: the
-    difference would be false.
-    """
+    power_w: float | None
+    energy_j: float | None
+    epoch: str
+
+
+def node(meters: Iterable[MeterSample], names: Iterable[str]) -> Node:
+    """Return the sum of the meters *names*, absent if one of them is; another meter or epoch in it is another epoch."""
     known = {meter.meter: meter for meter in meters}
-    epochs = {meter.meter: meter.energy_epoch for meter in before.meters} if before else None
-    parts = [known.get(name) for name in names]
-    powers_w = [part.power_w if part else None for part in parts]
-    energies_j = [
-        part.energy_j if part and (epochs is None or epochs.get(part.meter) == part.energy_epoch) else None
-        for part in parts
-    ]
-    return MeterSample(meter="node", covers=Covers.HOST, power_w=_sum(powers_w), energy_j=_sum(energies_j))
-
-
-def _sum(figures: Sequence[float | None]) -> float | None:
-    """Return the sum, None of nothing or if a part is missing."""
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) if known and len(known) == len(figures) else None
+    parts = [known.get(name) for name in sorted(names)]
+    return Node(
+        power_w=summed(part.power_w if part else None for part in parts),
+        energy_j=summed(part.energy_j if part else None for part in parts),
+        epoch=",".join(f"{part.meter}@{part.energy_epoch}" for part in parts if part),
+    )
 
 
 def _without_xids(reading: Reading) -> Reading:

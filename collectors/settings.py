@@ -30,7 +30,8 @@ class Collector(Section, frozen=True, kw_only=True):
     """Folder into which jobs write their token counters; empty: nobody counts."""
     simulated: bool = False
     """The devices underneath are stand-ins."""
-    period_s: Positive = 1.0
+    period_s: Annotated[float, msgspec.Meta(gt=0, le=3)] = 1.0
+    """Readings further apart cannot be integrated (`collectors.counters.REACH`)."""
     fast_period_s: Positive = 0.1
     """During an event. Data-centre GPUs of today refresh their readings no faster."""
     spool: str = ""
@@ -38,7 +39,7 @@ class Collector(Section, frozen=True, kw_only=True):
     spool_mb: Positive = 512.0
     drain_per_s: Positive = 500.0
     """Ticks a second that are sent after Kafka has been away, seconds of the machine."""
-    listen: str = "127.0.0.1:9465"
+    listen: Annotated[str, msgspec.Meta(pattern=r"^$|^[^\s]+:[0-9]+$")] = "127.0.0.1:9465"
     """Where /metrics, /healthz and /readyz answer; empty: nowhere."""
     socket: str = ""
     """Where `firmwatt collect release|resume|fast` reaches this process; empty: in the spool's folder."""

@@ -25,7 +25,8 @@ from typing import Self
 import msgspec
 
 from collectors.spool_folder import Folder
-from collectors.spool_store import Boot, FormatError, Store, Tick, is_bad
+from collectors.spool_format import Boot, FormatError, Tick, is_bad
+from collectors.spool_store import Store
 from pipeline.clock import wall
 from pipeline.errors import ConfigError
 from pipeline.messages.telemetry import Instant
@@ -80,6 +81,8 @@ class Spool:
         """Ticks given up since the folder was made: there was no room, or they went bad on disk."""
         self.unstored_total = 0
         """Ticks that were not on disk when `append` returned, in this process."""
+        self.set_aside_total = 0
+        """Files that went bad, in this process; how many ticks one held is known only if it had been open."""
         self.trouble: str | None = None
         """Why ticks cannot be stored, None if they can."""
 
@@ -140,9 +143,9 @@ class Spool:
             return batch
 
     def retire(self, batch: Sequence[Tick]) -> None:
-        """Let go of the oldest ticks, which Kafka has acknowledged; from the disk, with the next `append`."""
+        """Let go of the ticks handed out last, or the first of them: Kafka has them. They leave the disk later."""
         with self._guard:
-            fresh = [tick.position for tick in batch if tick.position > self._acknowledged]
+            fresh = [tick.position for tick in batch if self._acknowledged < tick.position <= self._in_flight]
             if not fresh:
                 return
             self._acknowledged = fresh[-1]
@@ -221,7 +224,7 @@ class Spool:
         if not self._opened_before:
             self._go_on(store)
             self._opened_before = True
-        self._acknowledged = max(self._acknowledged, store.acknowledged)
+            self._acknowledged, self._in_flight = store.acknowledged, 0  # ticks turn up that are older than any so far
         in_memory = sum(tick.position > store.last for tick in self._memory)
         self.depth = store.count(self._acknowledged) + in_memory
         if self._oldest is None:
@@ -230,8 +233,8 @@ class Spool:
     def _go_on(self, store: Store) -> None:
         """Continue the stream in *store* if nothing of it can be missing, else begin after it."""
         self.dropped_total += store.dropped
-        if self._memory:  # numbered before the file could be opened
-            if store.last >= self._memory[0].position:
+        if self.next_seq > 1:  # numbered before the file could be opened
+            if store.last > self._boot.base:
                 raise FormatError("its ticks are newer than the clock")
             return
         self.last = store.newest.payload if store.newest else None
@@ -255,11 +258,12 @@ class Spool:
         except OSError:
             return
         lost = self.depth - len(self._memory)
+        self.set_aside_total += 1
         self.depth -= lost
         self.dropped_total += lost
         self._oldest = self._memory[0].payload if self._memory else None
         self._retry_at_s, self.trouble = 0.0, None
-        log.warning("spool: %s: %s; it is %s now, %d ticks lost", self._folder.database, error, aside, lost)
+        log.warning("spool: %s: %s; what was in it is in %s now and not sent", self._folder.database, error, aside)
 
     def _let_go(self) -> None:
         """Close the file, to be opened again in a while."""
@@ -277,7 +281,8 @@ class Spool:
             try:
                 store.shrink()
             except sqlite3.Error as error:
-                self._failed(error)
+                if is_bad(error):
+                    self._failed(error)
 
 
 def _kernel_boot() -> str:

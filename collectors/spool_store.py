@@ -1,9 +1,6 @@
 """
 The file of a spool: one SQLite database in WAL mode, one transaction a tick.
 
-    position   … 41 42 43 │ 44 45 46 47 48 49 50       counts on for ever; the seq of a boot is position − base
-                 retired  │ pending          └ newest   stays when it is retired: the next process resumes its counters
-
 The log is fsynced with every transaction (synchronous=FULL); its frames carry checksums, and a torn tail is cut off on
 opening (sqlite.org/walformat.html). The file is locked from the first access on, so SQLite keeps the index of its log
 in memory and maps no shared file. Whatever the disk does is raised as `sqlite3.Error` or `OSError`.
@@ -16,79 +13,31 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import index
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
+from collectors.spool_format import (
+    DROP,
+    KEEP_EVERY,
+    READ,
+    RETIRE,
+    SCHEMA,
+    THIN,
+    TIDY,
+    VERSION,
+    Boot,
+    FormatError,
+    Tick,
+)
 from collectors.spool_pack import ENOUGH, PackError, pack, unpack
 
-VERSION = 1
 PAGE_BYTES, FRAME_BYTES = 4096, 24
 """A page in the log has a header (sqlite.org/fileformat2.html, section 4.1)."""
-KEEP_EVERY = 10
-"""Of thinned ticks. Energy is the difference of counters, so that of an interval survives."""
 DICTIONARY_TICKS = 1024
 """A new dictionary after so many ticks: jobs come and go, and it costs 6 bytes a tick."""
 MARGIN_PAGES = 16
 """Kept free for the inner pages of the tree."""
 SHRINK_SHARE = 1 / 32
 """A file larger than this share of its limit is made small again when an outage is over."""
-
-SCHEMA = (
-    "CREATE TABLE tick (position INTEGER PRIMARY KEY, dictionary INTEGER NOT NULL, content BLOB NOT NULL)",
-    "CREATE TABLE dictionary (id INTEGER PRIMARY KEY, content BLOB NOT NULL)",
-    "CREATE TABLE boot (base INTEGER PRIMARY KEY, boot TEXT NOT NULL, kernel TEXT NOT NULL)",
-    "CREATE TABLE state (acknowledged INTEGER NOT NULL, thinned INTEGER NOT NULL, dropped INTEGER NOT NULL)",
-    "INSERT INTO state VALUES (0, 0, 0)",
-    f"PRAGMA user_version = {VERSION}",
-)
-RETIRE = "DELETE FROM tick WHERE position <= ?"
-TIDY = "DELETE FROM dictionary WHERE id < (SELECT dictionary FROM tick ORDER BY position LIMIT 1)"
-THIN = """
-DELETE FROM tick WHERE position > ? AND position <= ? AND position % ? != 0
-AND position NOT IN (SELECT base FROM boot UNION SELECT base + 1 FROM boot)
-"""
-"""The first and the last tick of a boot stay: they bound its energy."""
-DROP = "DELETE FROM tick WHERE position >= ? AND position < ?"
-READ = "SELECT position, dictionary, content FROM tick WHERE position > ? ORDER BY position LIMIT ?"
-
-
-class Tick(NamedTuple):
-    """One encoded tick and its place in the spool."""
-
-    position: int
-    payload: bytes
-
-
-class Boot(NamedTuple):
-    """A run of sequence numbers."""
-
-    base: int
-    """Where its seq 0 would be."""
-    boot: str
-    kernel: str
-    """The boot id of the machine under it."""
-
-
-class FormatError(sqlite3.DatabaseError):
-    """A database, but not a spool that this version reads."""
-
-
-OF_THE_DISK = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-}
-"""Result codes (sqlite.org/rescode.html) that say nothing against the file."""
-
-
-def is_bad(error: Exception) -> bool:
-    """Tell whether it is the file that went wrong, and not the disk under it."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, sqlite3.Error) and (code is None or code & 0xFF not in OF_THE_DISK)
 
 
 @dataclass
@@ -213,6 +162,8 @@ class Store:
                     self.db.execute(statement)
         elif version != VERSION:
             raise FormatError(f"its format is {version}, this firmwatt reads {VERSION}")
+        if (found := self.db.execute("PRAGMA quick_check(1)").fetchone()[0]) != b"ok":
+            raise FormatError(f"database disk image is malformed: {found.decode('ascii', 'replace').splitlines()[-1]}")
         self.db.execute(f"PRAGMA max_page_count = {self.limit_pages}")
         self.acknowledged, self.thinned, self.dropped = map(index, self.db.execute("SELECT * FROM state").fetchone())
         boot = self.db.execute("SELECT base, boot, kernel FROM boot ORDER BY base DESC LIMIT 1").fetchone()

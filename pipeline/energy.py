@@ -82,7 +82,8 @@ def delta(earlier: HostTick, later: HostTick) -> Delta | None:
     span_us = (later.measured_at - earlier.measured_at) / MICROSECOND
     pools, held = _gpu_joules(earlier, later)
     tokens = list(_tokens(earlier, later)) if later.jobs else []
-    chassis = _difference(earlier.chassis_energy_j, later.chassis_energy_j)
+    same = earlier.chassis_epoch == later.chassis_epoch
+    chassis = _difference(earlier.chassis_energy_j, later.chassis_energy_j) if same else None
     if chassis is not None:
         return Delta(span_us, chassis, pools, tokens)
     if not pools and not tokens:

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, ProducerClosed, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from pipeline.codec import Codec
 from pipeline.errors import BrokerGoneError
@@ -21,6 +21,8 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its errors reach us 
 
 STOP_S = 5.0
 """How long a client may take to stop, queued messages included, seconds of the machine."""
+CANCEL_S = 0.2
+"""How long a cancelled task may take before it is cancelled again, seconds of the machine."""
 
 
 def gone(bootstrap: str, error: BaseException) -> BrokerGoneError:
@@ -75,19 +77,19 @@ class Sender:
 
     async def abandon(self) -> None:
         """
-        Stop at once: what is not acknowledged fails with aiokafka's `ProducerClosed`, though it may have arrived.
+        Stop at once: what is not acknowledged by now never will be, though it may have arrived.
 
         aiokafka 0.14 has no public way to stop an idempotent producer whose broker is gone: its sending task retries
-        for ever, and `stop` waits for it.
+        for ever and `stop` waits for it. Cancelled once, that task still waits for the request that is out.
         """
+        self._producer._closed = True  # noqa: SLF001 - see above
         sending = self._producer._sender.sender_task  # noqa: SLF001 - see above
         if sending is not None:
             sending.cancel()
         await self._producer.client.close()
-        if sending is not None:
-            await asyncio.wait([sending], timeout=STOP_S)
-        self._producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - see above
-        await self._producer.stop()
+        while sending is not None and not sending.done():
+            sending.cancel()
+            await asyncio.wait([sending], timeout=CANCEL_S)
 
     async def enqueue(self, topic: Topic[M], message: M) -> "asyncio.Future[Any]":
         """

@@ -8,6 +8,8 @@ An unknown key, a wrong type or a value out of bounds is a `ConfigError` that na
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -15,11 +17,12 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import msgspec
 
 from pipeline.clock import Clock
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, FirmwattError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+"""Finite: what is a number of seconds stays below what a calendar can hold."""
 
 Keys: TypeAlias = tuple[str | int, ...]
 """The way to a value in a document."""
@@ -107,12 +110,34 @@ def load_each(path: Path, section: str, kind: type[S]) -> list[S]:
 
 def check_tables(path: Path) -> None:
     """Raise `ConfigError` if the file at *path* has a table that no part of firmwatt reads."""
+    _refuse_others(path, (), sorted(TABLES))
+
+
+def names_in(path: Path, family: str, known: list[str]) -> list[str]:
+    """Return the names of the tables ``[family.NAME]``; raise `ConfigError` for one that is not *known*."""
+    return _refuse_others(path, (family,), known)
+
+
+@contextmanager
+def placed(path: Path, *where: str | int) -> Iterator[None]:
+    """Turn any expected error within into a `ConfigError` that names the line of the value at *where* in *path*."""
+    try:
+        yield
+    except FirmwattError as error:
+        line = _line(_text(path), where)
+        raise ConfigError(f"{path}, line {line}, section [{_name(where[:-1] or where)}]: {error}") from error
+
+
+def _refuse_others(path: Path, steps: Keys, known: list[str]) -> list[str]:
     text = _text(path)
-    for name in _parsed(path, text):
-        if name not in TABLES:
+    names = list(_at(path, text, _parsed(path, text), steps, absent={}))
+    for name in names:
+        if name not in known:
+            table = _name((*steps, name))
             raise ConfigError(
-                f"{path}, line {_line(text, (name,))}: no part of firmwatt reads [{name}]{_meant(name, sorted(TABLES))}"
+                f"{path}, line {_line(text, (*steps, name))}: no part of firmwatt reads [{table}]{_meant(name, known)}"
             )
+    return names
 
 
 def _text(path: Path) -> str:

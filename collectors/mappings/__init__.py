@@ -22,7 +22,7 @@ class Claim(Section, frozen=True, kw_only=True):
 
     job: str | None = None
     tenant: str | None = None
-    """For operators who read the file; it does not leave the host."""
+    """On whose behalf."""
     tier: Tier = Tier.T0
     workload: Workload = Workload.UNKNOWN
     served_model: str | None = None

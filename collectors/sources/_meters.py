@@ -1,8 +1,10 @@
 """What the sources that ask several meters over a network share: units, names, and one reading of many answers."""
 
+import asyncio
 import importlib.util
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
 
 from collectors import Reading, SourceError
 from pipeline.errors import ConfigError
@@ -20,6 +22,47 @@ class Answer(NamedTuple):
 
     sample: MeterSample | None = None
     troubles: tuple[str, ...] = ()
+
+
+class Device(Protocol):
+    """One meter that is asked over a network."""
+
+    async def measure(self, now: datetime) -> Answer:
+        """Return its figures, or why there are none."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another."""
+        ...
+
+
+class Meters:
+    """The meters of one source, asked all at once in an event loop of their own, which runs while they are read."""
+
+    def __init__(self, devices: Iterable[Device], period_s: float) -> None:
+        self.period_s = period_s
+        self._devices = tuple(devices)
+        self._loop: asyncio.Runner | None = None
+
+    def read(self, now: datetime) -> Reading:
+        """Ask all meters; raise `SourceError` if none of them measured anything."""
+        if self._loop is None:
+            self._loop = asyncio.Runner()
+        return reading(self._loop.run(self._ask(now)))
+
+    def close(self) -> None:
+        """Close the connections; the next `read` opens others."""
+        if self._loop is not None:
+            self._loop.run(self._hang_up())
+            self._loop.close()
+            self._loop = None
+
+    async def _ask(self, now: datetime) -> Iterable[Answer]:
+        return await asyncio.gather(*(device.measure(now) for device in self._devices))
+
+    async def _hang_up(self) -> None:
+        for device in self._devices:
+            device.close()
 
 
 def reading(answers: Iterable[Answer]) -> Reading:

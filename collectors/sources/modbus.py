@@ -8,14 +8,13 @@ one trouble beside the others' figures. Energy is the meter's own register as it
 import asyncio
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 
-from collectors import Reading
-from collectors.sources._meters import JOULES, WATTS, Answer, EnergyUnit, PowerUnit, need, reading, refuse_twins
+from collectors.sources._meters import JOULES, WATTS, Answer, EnergyUnit, Meters, PowerUnit, need, refuse_twins
 from pipeline.messages.telemetry import Covers, MeterSample
 from pipeline.settings import Positive, Section
 
@@ -106,10 +105,10 @@ class Settings(Section, frozen=True, kw_only=True):
         refuse_twins(meter.meter for meter in self.meter)
 
 
-def connect(settings: Settings) -> "Modbus":
+def connect(settings: Settings) -> Meters:
     """Return the source; raise `ConfigError` where pymodbus is missing."""
     need("pymodbus", "modbus")
-    return Modbus(settings)
+    return Meters((Line(meter, settings.timeout_s) for meter in settings.meter), settings.period_s)
 
 
 def number(registers: Sequence[int], where: Register) -> float | None:
@@ -130,35 +129,6 @@ def number(registers: Sequence[int], where: Register) -> float | None:
     signed = layout.islower()
     unavailable = {-(1 << bits - 1), (1 << bits - 1) - 1} if signed else {(1 << bits) - 1}
     return None if count in unavailable else count * where.scale
-
-
-class Modbus:
-    """The meters of the settings, in an event loop of their own that runs while they are read."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.period_s = settings.period_s
-        self._lines = tuple(Line(meter, settings.timeout_s) for meter in settings.meter)
-        self._loop: asyncio.Runner | None = None
-
-    def read(self, now: datetime) -> Reading:
-        """Ask all meters; raise `SourceError` if none of them measured anything."""
-        if self._loop is None:
-            self._loop = asyncio.Runner()
-        return reading(self._loop.run(self._ask(now)))
-
-    def close(self) -> None:
-        """Close the connections; the next `read` opens others."""
-        if self._loop is not None:
-            self._loop.run(self._hang_up())
-            self._loop.close()
-            self._loop = None
-
-    async def _ask(self, now: datetime) -> Iterable[Answer]:
-        return await asyncio.gather(*(line.measure(now) for line in self._lines))
-
-    async def _hang_up(self) -> None:
-        for line in self._lines:
-            line.close()
 
 
 class Figure(NamedTuple):

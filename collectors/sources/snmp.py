@@ -5,13 +5,11 @@ A PDU that does not answer is one trouble beside the others' figures; one that m
 watts are not made up for it.
 """
 
-import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from collectors import Reading
-from collectors.sources._meters import Answer, need, reading, refuse_twins
+from collectors.sources._meters import Answer, Meters, need, refuse_twins
 from collectors.sources._pdus import total
 from collectors.sources._snmp_settings import Pdu
 from pipeline import secret_files
@@ -54,39 +52,10 @@ class Settings(Section, frozen=True, kw_only=True):
         refuse_twins(pdu.meter for pdu in self.pdu)
 
 
-def connect(settings: Settings) -> "Snmp":
+def connect(settings: Settings) -> Meters:
     """Return the source, its secrets read; raise `ConfigError` where pysnmp or a secret is missing."""
     need("pysnmp", "snmp")
-    return Snmp(settings)
-
-
-class Snmp:
-    """The PDUs of the settings, in an event loop of their own that runs while they are read."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.period_s = settings.period_s
-        self._agents = tuple(Agent(pdu, settings.timeout_s) for pdu in settings.pdu)
-        self._loop: asyncio.Runner | None = None
-
-    def read(self, now: datetime) -> Reading:
-        """Ask all PDUs; raise `SourceError` if none of them measured anything."""
-        if self._loop is None:
-            self._loop = asyncio.Runner()
-        return reading(self._loop.run(self._ask(now)))
-
-    def close(self) -> None:
-        """Close the sockets; the next `read` opens others."""
-        if self._loop is not None:
-            self._loop.run(self._hang_up())
-            self._loop.close()
-            self._loop = None
-
-    async def _ask(self, now: datetime) -> Iterable[Answer]:
-        return await asyncio.gather(*(agent.measure(now) for agent in self._agents))
-
-    async def _hang_up(self) -> None:
-        for agent in self._agents:
-            agent.close()
+    return Meters((Agent(pdu, settings.timeout_s) for pdu in settings.pdu), settings.period_s)
 
 
 class AgentError(Exception):

@@ -93,6 +93,8 @@ class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     xids: tuple[int, ...] = ()
     """XID events since the tick before."""
     job: str | None = None
+    tenant: str | None = None
+    """On whose behalf; of several on one GPU the most protected one's."""
     tier: Tier = Tier.T0
     workload: Workload = Workload.UNKNOWN
     quality: tuple[Quality, ...] = ()
@@ -157,7 +159,7 @@ class HostTick(Message, frozen=True, kw_only=True, omit_defaults=True, tag="host
     host: str
     site: str
     boot: str
-    """New for every start of the collector; `seq` counts from 1 within it."""
+    """New for every start of the machine, and where numbers could not be kept; `seq` counts from 1 within it."""
     seq: int
     measured_at: Instant
     gpus: tuple[GpuSample, ...]
@@ -166,7 +168,9 @@ class HostTick(Message, frozen=True, kw_only=True, omit_defaults=True, tag="host
     chassis_w: float | None = None
     """Whole-node draw where a BMC or PDU measures it; GPUs are part of it."""
     chassis_energy_j: float | None = None
-    """Whole-node energy counter of the same meter."""
+    """Whole-node energy counter of the same meter…"""
+    chassis_epoch: str = ""
+    """…in this epoch: which meters are in it and in which epochs of theirs."""
     simulated: bool = False
 
 

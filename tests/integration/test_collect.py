@@ -289,7 +289,16 @@ def test_a_driver_without_power_fields_is_said_to_be_too_old(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        ("[collector]\nsources = ['nvlm']", "no 'nvlm' in collectors.sources; have amd, dcgm, modbus, nvml"),
+        (
+            "[site]\n[collector]\nsources = ['nvlm']",
+            "line 3, section [collector]: no 'nvlm' in collectors.sources; have",
+        ),
+        ("[collector]\nsources = ['nvml', 'nvml']", "line 2, section [collector]: 'nvml' is named twice"),
+        ("[source.nvml]\n[source.nvlm]", "line 2: no part of firmwatt reads [source.nvlm]; did you mean 'nvml'?"),
+        ("[source.redfish]\nurl = 'https://b'\npassword = 'x'", "line 3, section [source.redfish]: unknown key 'passw"),
+        ("[[engine]]\nkind = 'vllm'\nurl = 'h:1'\njob = 'j'", "line 1, section [engine]: not a URL: 'h:1'"),
+        ("[collector]\nlisten = '9465'", "line 2, section [collector]"),
+        ("[collector]\nperiod_s = inf", "line 2, section [collector]: Expected `float` <= 3.0"),
         (
             "[collector]\nhost = 'a'\nhots = 'a'",
             "line 3, section [collector]: unknown key 'hots'; did you mean 'host'?",
@@ -311,6 +320,17 @@ def test_settings_that_cannot_work_are_said_with_their_line(host: GpuHost, secti
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+def test_the_last_line_of_a_process_that_must_end_is_json_too(host: GpuHost) -> None:
+    host.amend("[collector]", '[collector]\nlog = "json"')
+    host.state.fail("nvmlInit", 18)
+
+    done = host.run("collect")
+
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert done.returncode == 4
+    assert (last["level"], last["exit_code"]) == ("critical", 4)
 
 
 def test_nobody_to_release_is_one_line(host: GpuHost) -> None:

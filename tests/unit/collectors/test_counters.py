@@ -69,12 +69,45 @@ def test_a_long_absence_may_have_drawn_a_lot() -> None:
     assert energies(followed([gpu(0), gpu(25.2e6)], step_s=36_000)) == [(0, 0), (25.2e6, 0)]
 
 
-def test_a_counter_that_agrees_with_the_draw_is_believed_for_good() -> None:
+def test_a_counter_that_has_agreed_with_the_draw_is_believed_as_long_as_it_moves() -> None:
     """Five windows right, then the counter creeps at a tenth: whatever that is, the start-up check is over."""
     right = [gpu(700.0 * second) for second in range(26)]
     creeping = [gpu(700.0 * 25 + 70.0 * second) for second in range(1, 20)]
 
     assert {sample.quality for sample in followed([*right, *creeping])} == {()}
+
+
+def test_a_counter_that_freezes_after_it_was_believed_is_given_up_after_a_minute() -> None:
+    """Right until 10 s; it stands at 7000 J from then on, while 700 W are drawn."""
+    readings = [gpu(700.0 * min(second, 10)) for second in range(74)]
+
+    samples = followed(readings)
+
+    assert [Quality.ENERGY_INTEGRATED in sample.quality for sample in samples[69:72]] == [False, True, True]
+    assert energies(samples)[70:72] == [(0, 1), (700, 1)]
+
+
+def test_a_counter_that_is_not_shown_any_more_is_replaced_after_a_minute() -> None:
+    """The device answers with 700 W and no energy; until then the counter may come back and span the gap."""
+    samples = followed([gpu(5000), *[gpu(None) for _ in range(62)]])
+
+    assert energies(samples)[59:63] == [(None, 0), (0, 1), (700, 1), (1400, 1)]
+
+
+def test_a_gpu_that_does_not_answer_for_minutes_keeps_its_counter() -> None:
+    """100 s without an answer at 700 W: the counter, when it is back, knows what was drawn."""
+    samples = followed([gpu(5000), *[STALE for _ in range(99)], gpu(75_000)])
+
+    assert energies(samples)[-1] == (75_000, 0)
+
+
+def test_an_old_reading_is_not_integrated() -> None:
+    """The driver shows 600 W for ever; from the moment it is known to be old nothing is made of it."""
+    samples = followed(
+        [gpu(None, 600.0), gpu(None, 600.0), gpu(None, 600.0, Quality.STALE), gpu(None, 600.0, Quality.STALE)]
+    )
+
+    assert energies(samples) == [(0, 0), (600, 0), (None, 0), (None, 0)]
 
 
 @pytest.mark.parametrize("share", [0.57, 1.2])
@@ -182,6 +215,13 @@ def test_a_gpu_lost_before_the_restart_is_in_a_new_epoch_after_it() -> None:
     last = HostTick(host="h", site="s", boot="b", seq=9, measured_at=NOON, gpus=(LOST,))
 
     assert energies(Counters(last).gpus([gpu(100)], NOON + at(10))) == [(100, 1)]
+
+
+def test_a_gpu_without_energy_in_the_last_tick_is_in_a_new_epoch_after_the_restart() -> None:
+    """What its counter was is not known any more: lower or higher, nothing may be subtracted across."""
+    last = HostTick(host="h", site="s", boot="b", seq=9, measured_at=NOON, gpus=(STALE,))
+
+    assert energies(Counters(last).gpus([gpu(80)], NOON + at(10))) == [(80, 1)]
 
 
 @given(

@@ -22,7 +22,7 @@ TICK = HostTick(
     gpus=(
         GpuSample(
             uuid="GPU-a", model="H100", power_w=629.45, energy_j=6294.5, enforced_w=500.0, sm_mhz=1980, capped_s=1.5,
-            utilization=0.97, job="chat", tier=Tier.T1, workload=SERVING, mig=("MIG-1",),
+            utilization=0.97, job="chat", tenant="acme", tier=Tier.T1, workload=SERVING, mig=("MIG-1",),
         ),
         GpuSample(uuid="GPU-b", model="H100", quality=(Quality.LOST,)),
     ),
@@ -35,6 +35,7 @@ def status(tick: HostTick | None = TICK, now: datetime = NOON) -> Status:
     """Return a process that has measured *tick*."""
     return Status(
         now=now,
+        period=timedelta(seconds=2),
         host="gpu-17",
         site="site-1",
         tick=tick,
@@ -47,6 +48,9 @@ def status(tick: HostTick | None = TICK, now: datetime = NOON) -> Status:
         spool_ticks=1,
         spool_bytes=4096,
         dropped=7,
+        set_aside=0,
+        oldest_at=NOON,
+        refused=0,
         connected=True,
         acknowledged=2,
         acknowledged_at=NOON,
@@ -110,7 +114,15 @@ def test_who_uses_a_gpu_and_why_it_is_not_believed() -> None:
 
     assert page[key("firmwatt_gpu_quality", uuid="GPU-b", mark="lost")] == 1
     assert not [labels for name, labels in page if name == "firmwatt_gpu_quality" and ("uuid", "GPU-a") in labels]
-    info = {"uuid": "GPU-a", "model": "H100", "job": "chat", "tier": "T1", "workload": "inference", "mig": "true"}
+    info = {
+        "uuid": "GPU-a",
+        "model": "H100",
+        "job": "chat",
+        "tier": "T1",
+        "workload": "inference",
+        "mig": "true",
+        "tenant": "acme",
+    }
     assert page[key("firmwatt_gpu_info", **info)] == 1
 
 
@@ -120,15 +132,15 @@ def test_the_process_tells_of_itself() -> None:
     assert page[key("firmwatt_feed_up", feed="redfish")] == 0
     assert page[key("firmwatt_feed_errors_total", feed="redfish")] == 9
     assert page[key("firmwatt_gpu_xid_events_total", uuid="GPU-b", xid="79")] == 1
-    assert page[key("firmwatt_silent_seconds_total")] == 4
+    assert page[key("firmwatt_ticks_silent_total")] == 4
     assert page[key("firmwatt_spool_ticks")] == 1
     assert page[key("firmwatt_spool_dropped_ticks_total")] == 7
     assert page[key("firmwatt_kafka_acknowledged_ticks_total")] == 2
 
 
 def test_old_watts_are_not_shown_as_present_ones() -> None:
-    """Five seconds after the tick they are there, then only the process is."""
-    fresh, old = shown(status(now=NOON + timedelta(seconds=5))), shown(status(now=NOON + timedelta(seconds=5.1)))
+    """Three periods of 2 s after the tick they are there, then only the process is."""
+    fresh, old = shown(status(now=NOON + timedelta(seconds=6))), shown(status(now=NOON + timedelta(seconds=6.1)))
 
     assert key("firmwatt_meter_power_watts", meter="bmc", covers="host") in fresh
     assert not [name for name, _ in old if name.startswith(("firmwatt_gpu_power", "firmwatt_meter", "firmwatt_job"))]

@@ -1,9 +1,11 @@
 """How a tick is put together, and when."""
 
+import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from doubles.clocks import SetClock
@@ -11,12 +13,13 @@ from doubles.commands import NOON
 
 from collectors import Place, Reading, RestartNeededError, SourceError
 from collectors.mappings import Claim
-from collectors.runner import Collector, Identity, node
+from collectors.runner import Collector, Identity, Node, node
 from pipeline.clock import Clock, real_clock_from
+from pipeline.energy import delta
 from pipeline.messages.telemetry import Covers, GpuSample, HostTick, MeterSample, Quality, Tier, Workload
 
 ME = Identity(host="host-1", site="site-1", simulated=True)
-TRAIN = Claim(job="train", tier=Tier.T3, workload=Workload.TRAINING, served_model="llama-70b")
+TRAIN = Claim(job="train", tenant="acme", tier=Tier.T3, workload=Workload.TRAINING, served_model="llama-70b")
 
 
 def gpu(uuid: str, energy_j: float | None = 5000.0, power_w: float = 500.0, *marks: Quality) -> GpuSample:
@@ -84,10 +87,10 @@ async def test_a_tick_names_the_job_and_tier_of_every_gpu() -> None:
     made = await tick(host, 7)
 
     assert (made.host, made.site, made.boot, made.seq, made.measured_at) == ("host-1", "site-1", "b", 7, NOON)
-    assert [(g.uuid, g.job, g.tier) for g in made.gpus] == [
-        ("a", "train", Tier.T3),
-        ("b", "train", Tier.T3),
-        ("c", None, Tier.T0),
+    assert [(g.uuid, g.job, g.tenant, g.tier) for g in made.gpus] == [
+        ("a", "train", "acme", Tier.T3),
+        ("b", "train", "acme", Tier.T3),
+        ("c", None, None, Tier.T0),
     ]
     assert [(j.job, j.served_model, j.gpus, j.tokens_total) for j in made.jobs] == [
         ("train", "llama-70b", ("a", "b"), None)
@@ -121,22 +124,35 @@ def test_the_two_feeds_of_a_node_are_added_up_and_half_of_it_is_no_figure() -> N
     """PDU A and PDU B carry 3 kW and 3.5 kW; with one of them silent or gone the node's draw is unknown."""
     pdu_a, pdu_b = bmc(3000.0, 10.0, "a"), bmc(3500.0, 20.0, "b")
 
-    assert (node([pdu_a, pdu_b], ["a", "b"], None).power_w, node([pdu_a, pdu_b], ["a", "b"], None).energy_j) == (
-        6500,
-        30,
-    )
+    assert node([pdu_b, pdu_a], ["b", "a"]) == Node(6500.0, 30.0, "a@0,b@0")
     for half in ([pdu_a, bmc(None, None, "b")], [pdu_a]):
-        assert (node(half, ["a", "b"], None).power_w, node(half, ["a", "b"], None).energy_j) == (None, None)
+        assert (node(half, ["a", "b"]).power_w, node(half, ["a", "b"]).energy_j) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("before", "held_back"), [([bmc(1.0, 20_000.0, epoch=0)], True), ([], True), ([bmc(1.0, 0.0, epoch=1)], False)]
-)
-def test_energy_that_continues_nothing_is_held_back(before: list[MeterSample], *, held_back: bool) -> None:
-    """A chassis counter has no epoch on the wire: 50 kJ after 20 kJ of another epoch would be 30 kJ nobody drew."""
-    last = HostTick(host="h", site="s", boot="b", seq=1, measured_at=NOON, gpus=(), meters=tuple(before))
+def test_another_meter_or_another_epoch_is_another_epoch_of_the_node() -> None:
+    """A second PDU joins with 7 GJ on its counter; one is exchanged; nothing may be subtracted across either."""
+    alone = node([bmc(3000.0, 10.0, "a")], ["a"])
+    joined = node([bmc(3000.0, 10.0, "a"), bmc(3500.0, 7e9, "b")], ["a", "b"])
+    exchanged = node([bmc(3000.0, 10.0, "a", epoch=1), bmc(3500.0, 7e9, "b")], ["a", "b"])
 
-    assert node([bmc(1.0, 50_000.0, epoch=1)], ["bmc"], last).energy_j == (None if held_back else 50_000.0)
+    assert len({alone.epoch, joined.epoch, exchanged.epoch}) == 3
+
+
+async def test_energy_that_nobody_drew_is_not_made_by_a_pdu_that_joins_however_few_ticks_arrive() -> None:
+    """PDU B with 7 GJ on its counter answers from the third second on; of all ticks every second one is lost."""
+    clock = SetClock()
+    pdus = Device(Reading(meters=(bmc(3000.0, 0.0, name="a"),)))
+    host = collector(clock, nvml=Device(Reading(gpus=(gpu("g"),))), snmp=pdus)
+
+    ticks = []
+    for second in range(8):
+        later = (bmc(3500.0, 7e9 + 3500.0 * second, name="b"),) if second >= 3 else ()
+        pdus.answer = Reading(meters=(bmc(3000.0, 3000.0 * second, name="a"), *later))
+        ticks.append(await tick(host, second + 1))
+        clock.move(1)
+    moved = [delta(earlier, later) for earlier, later in pairwise(ticks[::2])]
+
+    assert [change.energy_j if change else None for change in moved] == [6000.0, 0.0, 13_000.0]
 
 
 async def test_a_node_with_two_kinds_of_meters_is_not_counted_twice() -> None:
@@ -290,6 +306,19 @@ async def test_during_an_event_ticks_are_ten_a_second() -> None:
 
     assert during == timedelta(seconds=0.1)
     assert host.current_period == timedelta(seconds=1)
+
+
+async def test_a_clock_set_back_does_not_silence_the_host() -> None:
+    """A second before 13:00 the clock is set back by an hour: the next tick is now, not in an hour."""
+    clock = SetClock()
+    host = collector(clock, nvml=Device())
+
+    async def set_back() -> None:
+        await asyncio.sleep(0)
+        clock.move(-3600)
+
+    clock.move(0.9)
+    _, _ = await asyncio.wait_for(asyncio.gather(host.next_period(), set_back()), 10)
 
 
 async def test_ticks_fall_on_the_seconds_of_the_shared_clock() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.constants import ExcCodes
 
-from collectors import Reading, SourceError
+from collectors import Reading, Source, SourceError
 from collectors.sources import modbus
 from collectors.sources.modbus import FORMATS, Kind, PowerRegister, number
 from pipeline.errors import ConfigError
@@ -46,7 +46,7 @@ def settings(*meters: dict[str, object], timeout_s: float = 1.0) -> modbus.Setti
 
 
 @contextmanager
-def connected(*meters: dict[str, object], timeout_s: float = 1.0) -> Iterator[modbus.Modbus]:
+def connected(*meters: dict[str, object], timeout_s: float = 1.0) -> Iterator[Source]:
     """Yield the source, closed afterwards."""
     source = modbus.connect(settings(*meters, timeout_s=timeout_s))
     try:

@@ -309,6 +309,7 @@ def damage(folder: Path, statement: str) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.binary(min_size=1, max_size=600)), min_size=1, max_size=4))
 @example([(0, b"\0" * 100)])
+@example([(7 * 4096 + 10, b"J")])  # a pointer on a page of ticks: found on opening, or it costs those that come after
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_no_damage_to_the_file_stops_the_collector(
     tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[int, bytes]]
@@ -373,6 +374,48 @@ def test_ticks_go_to_the_disk_once_there_is_one_and_the_stream_stays_the_same(tm
     with opened(tmp_path) as spool:
         assert (spool.boot, spool.next_seq) == (boot, 102)
         assert waiting(spool) == list(range(1, 102))
+
+
+def test_ticks_sent_before_there_was_a_disk_keep_their_numbers_when_there_is_one(tmp_path: Path) -> None:
+    """The file of an earlier run turns up after three ticks were numbered, sent and acknowledged without it."""
+    with opened(tmp_path) as spool:
+        fill(spool, 2)
+    (tmp_path / "spool").rename(tmp_path / "elsewhere")
+    (tmp_path / "spool").write_text("in the way")
+    spool = opened(tmp_path)
+    fill(spool, 3)
+    spool.retire(spool.pending(2))
+    on_its_way = spool.pending(10)
+    boot = spool.boot
+    (tmp_path / "spool").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "spool")
+    spool._retry_at_s = 0.0  # the next try is ten seconds away
+
+    fill(spool, 1)
+    spool.retire(on_its_way)
+
+    assert (spool.boot, spool.next_seq, spool.depth) == (boot, 5, 4)
+    assert waiting(spool) == [1, 2, 3, 4]  # tick 3 again, and none of the older ones forgotten for it
+    spool.close()
+
+
+def test_a_file_that_turns_up_with_later_positions_than_now_is_set_aside(tmp_path: Path) -> None:
+    """The clock was years ahead when it was written; no tick may be taken for another."""
+    with opened(tmp_path) as spool:
+        fill(spool, 2)
+    damage(tmp_path, f"UPDATE tick SET position = position + {1 << 60}")
+    (tmp_path / "spool").rename(tmp_path / "elsewhere")
+    (tmp_path / "spool").write_text("in the way")
+    spool = opened(tmp_path)
+    fill(spool, 1)
+    (tmp_path / "spool").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "spool")
+    spool._retry_at_s = 0.0  # the next try is ten seconds away
+
+    fill(spool, 1)
+
+    assert (waiting(spool), spool.trouble, spool.set_aside_total) == ([1, 2], None, 1)
+    spool.close()
 
 
 def test_a_number_that_may_have_been_used_is_not_used_again(tmp_path: Path) -> None:
