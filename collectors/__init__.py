@@ -14,6 +14,12 @@ from typing import Protocol
 from pipeline.errors import FirmwattError
 from pipeline.messages.telemetry import GpuSample, MeterSample
 
+PLAUSIBLE_SHARE = 1.5
+"""
+A draw above this share of a device's maximum limit is garbage, and withheld: 593 W at idle was seen on a laptop card
+(g-helper#5819), while real ones exceed their limit by a few percent for moments (LACT#1128: 615.8 W of 600 W).
+"""
+
 
 class SourceError(FirmwattError):
     """A device could not be measured; the text says why and what to do. Nothing is published in its place."""

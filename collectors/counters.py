@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from collectors import PLAUSIBLE_SHARE
 from pipeline.messages.telemetry import GpuSample, HostTick, MeterSample, Quality
 
 S = TypeVar("S", GpuSample, MeterSample)
@@ -35,8 +36,6 @@ LOAD_W = 100.0
 FAILURES = 2
 REACH = timedelta(seconds=3)
 """Power is integrated between readings at most this far apart."""
-PLAUSIBLE_SHARE = 1.5
-"""No GPU draws more than this share of its maximum limit for long; a counter that says so is another counter."""
 SLACK_J = 2000.0
 """A counter refreshed every 100 ms may be a little ahead of the clock that it is compared with."""
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from collectors.buckets import merged
 from collectors.claims import most_protected
 from collectors.mappings import UNCLAIMED, Claim
-from collectors.rates import HANDED_IN_WINDOW_S, Rates, summed
+from collectors.rates import Rates, summed
 from collectors.scrape import EngineReading, only
 from collectors.tokens import Tokens
+from collectors.trails import Rate
 from pipeline.messages.telemetry import GpuSample, JobSample, LatencyBuckets, Workload
 
 SERVED_BY_NOBODY = Claim(workload=Workload.INFERENCE)
@@ -67,7 +68,7 @@ def jobs(  # noqa: PLR0917 - a tick has these six parts
 def _handed_in(job: str, part: Part, tokens: Tokens, now: datetime, rates: Rates) -> JobSample:
     """Return a job that says itself how many tokens it has counted, or that nobody counts."""
     tokens = rates.counted(job, tokens, engine=None, origin=())
-    per_s = rates.handed_in_per_s(job, now, tokens)
+    rate = rates.of_handed_in(job, now, tokens)
     return JobSample(
         job=job,
         tier=part.claim.tier,
@@ -76,8 +77,8 @@ def _handed_in(job: str, part: Part, tokens: Tokens, now: datetime, rates: Rates
         tokens_total=tokens.tokens_total,
         prompt_tokens_total=tokens.prompt_tokens_total,
         epoch=tokens.epoch,
-        tokens_per_s=per_s,
-        tokens_per_s_per_w=_ratio(per_s, rates.watts(part.gpus, HANDED_IN_WINDOW_S)),
+        tokens_per_s=rate and rate.per_s,
+        tokens_per_s_per_w=_per_watt(rate, part.gpus, rates),
         gpus=tuple(part.gpus),
     )
 
@@ -88,8 +89,7 @@ def _scraped(job: str, part: Part, rates: Rates) -> JobSample:
     kinds = "+".join(sorted(engine.kind for engine in engines))
     tokens = rates.counted(job, _added(engines), kinds, tuple(engine.name for engine in engines))
     serving = list(part.serving) if all(engine.gpus for engine in engines) else part.gpus
-    per_s = rates.engines_per_s(engines)
-    watts = rates.watts(serving, max(engine.window_s for engine in engines))
+    rate = rates.of_engines(engines)
     return JobSample(
         job=job,
         tier=part.claim.tier,
@@ -100,8 +100,8 @@ def _scraped(job: str, part: Part, rates: Rates) -> JobSample:
         prompt_tokens_total=tokens.prompt_tokens_total,
         epoch=tokens.epoch,
         counted_at_finish=any(engine.counted_at_finish for engine in engines),
-        tokens_per_s=per_s,
-        tokens_per_s_per_w=_ratio(per_s, watts),
+        tokens_per_s=rate and rate.per_s,
+        tokens_per_s_per_w=_per_watt(rate, serving, rates),
         running=summed(engine.running for engine in engines),
         waiting=summed(engine.waiting for engine in engines),
         ttft=_merged(rates.buckets(engine, "ttft", engine.ttft) for engine in engines),
@@ -123,5 +123,7 @@ def _merged(parts: Iterable[LatencyBuckets | None]) -> LatencyBuckets | None:
     return merged([part for part in parts if part is not None])
 
 
-def _ratio(tokens_per_s: float | None, watts: float | None) -> float | None:
-    return None if tokens_per_s is None or not watts else tokens_per_s / watts
+def _per_watt(rate: Rate | None, gpus: Iterable[str], rates: Rates) -> float | None:
+    """Return *rate* over the draw of *gpus* in the same span."""
+    watts = rates.watts(gpus, rate) if rate else None
+    return rate.per_s / watts if rate and watts else None

@@ -4,18 +4,18 @@ What is remembered from tick to tick, so that counters become rates and epochs n
     ticks     |    |    |    |    |    |    |
     counted   0   60  120  (–)  240  300    5        a restart or a gap empties the trail; a rate needs a whole window
     window                  [──────────]  none       (300 − 60) ÷ 4 s = 60 a second
+
+Engines that count when a request ends have no such window: `collectors.trails`.
 """
 
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from collectors.buckets import since
 from collectors.scrape import EngineReading
 from collectors.tokens import Tokens
+from collectors.trails import KEPT_WINDOWS, Bursts, Point, Rate, Trail
 from pipeline.messages.telemetry import GpuSample, JobSample, LatencyBuckets
 
 HANDED_IN_WINDOW_S = 60.0
@@ -26,56 +26,6 @@ SHORTEST_PERIOD_S = 1.0
 """Ten ticks a second do not make a missing second a gap."""
 MAX_JOBS = 1024
 """Jobs remembered after they left this host, so that one that comes back goes on."""
-
-
-class Point(NamedTuple):
-    """A counter at one instant."""
-
-    at: datetime
-    total: float
-
-
-class Trail:
-    """A counter as far back as it can be subtracted."""
-
-    def __init__(self) -> None:
-        self._points: deque[Point] = deque()
-        self._epoch = 0
-
-    def add(self, point: Point, epoch: int, *, gap_s: float, keep_s: float) -> None:
-        """Go on to *point*; one that is not later says nothing new."""
-        points = self._points
-        if points and point.at <= points[-1].at:
-            return
-        if points and (
-            epoch != self._epoch
-            or point.total < points[-1].total
-            or point.at - points[-1].at > timedelta(seconds=gap_s)
-        ):
-            points.clear()
-        self._epoch = epoch
-        points.append(point)
-        while len(points) > 1 and points[1].at <= point.at - timedelta(seconds=keep_s):
-            points.popleft()
-
-    def per_s(self, window_s: float) -> float | None:
-        """Return the mean rate over the last *window_s*; None while the trail is shorter."""
-        if not self._points:
-            return None
-        last = self._points[-1]
-        reached = bisect_right(self._points, last.at - timedelta(seconds=window_s), key=lambda point: point.at)
-        if not reached:
-            return None
-        first = self._points[reached - 1]
-        return (last.total - first.total) / (last.at - first.at).total_seconds()
-
-    def ends_with(self, total: float) -> bool:
-        """Whether the counter last stood at *total*."""
-        return bool(self._points) and self._points[-1].total == total
-
-    def ended_before(self, at: datetime) -> bool:
-        """Whether nothing was added since *at*."""
-        return not self._points or self._points[-1].at < at
 
 
 @dataclass(frozen=True)
@@ -114,6 +64,8 @@ class Rates:
 
     _jobs: dict[str, Counting] = field(init=False)
     _trails: dict[str, Trail] = field(init=False, default_factory=dict)
+    _bursts: dict[str, Bursts] = field(init=False, default_factory=dict)
+    """By name, of the engines that count when a request ends."""
     _engines: dict[str, EngineReading] = field(init=False, default_factory=dict)
     _buckets: dict[tuple[str, str], tuple[datetime, int, LatencyBuckets]] = field(init=False, default_factory=dict)
     _keep_s: float = field(init=False, default=HANDED_IN_WINDOW_S)
@@ -137,17 +89,16 @@ class Rates:
     def advance(self, now: datetime, gpus: Iterable[GpuSample], engines: Iterable[EngineReading]) -> None:
         """Go on with what GPUs and engines count."""
         engines = list(engines)
-        spans_s = [max(engine.window_s, 2 * engine.period_s) for engine in engines]
-        self._keep_s = max([HANDED_IN_WINDOW_S, *spans_s])
+        self._keep_s = max([HANDED_IN_WINDOW_S, *map(_reach_s, engines)])
         for gpu in gpus:
             if gpu.energy_j is not None and not self._says_again(f"gpu {gpu.uuid}", gpu.energy_j):
                 self._add(f"gpu {gpu.uuid}", Point(now, gpu.energy_j), gpu.energy_epoch, SHORTEST_PERIOD_S)
         for engine in engines:
             if engine.tokens.tokens_total is not None:
-                point = Point(engine.at, engine.tokens.tokens_total)
-                self._add(f"engine {engine.name}", point, engine.tokens.epoch, engine.period_s)
+                self._go_on(engine, Point(engine.at, engine.tokens.tokens_total))
         oldest = now - timedelta(seconds=self._keep_s)
         self._trails = {name: trail for name, trail in self._trails.items() if not trail.ended_before(oldest)}
+        self._bursts = {name: bursts for name, bursts in self._bursts.items() if not bursts.ended_before(oldest)}
 
     def counted(self, job: str, raw: Tokens, engine: str | None, origin: tuple[str, ...]) -> Tokens:
         """Return the job's sums *raw* in their epoch; *engine* is what counted, *origin* each that did."""
@@ -162,23 +113,28 @@ class Rates:
             del self._jobs[next(iter(self._jobs))]
         return replace(raw, epoch=after.tokens.epoch)
 
-    def handed_in_per_s(self, job: str, now: datetime, tokens: Tokens) -> float | None:
+    def of_handed_in(self, job: str, now: datetime, tokens: Tokens) -> Rate | None:
         """Return the rate of a job whose counters are handed in; *tokens* as published."""
         if tokens.tokens_total is None:
             return None
         self._add(f"job {job}", Point(now, tokens.tokens_total), tokens.epoch, SHORTEST_PERIOD_S)
-        return self._trails[f"job {job}"].per_s(HANDED_IN_WINDOW_S)
+        return self._trails[f"job {job}"].rate(HANDED_IN_WINDOW_S)
 
-    def engines_per_s(self, engines: Iterable[EngineReading]) -> float | None:
-        """Return the sum of the engines' rates, each over its own window; None if one is unknown."""
-        return summed(
-            None if engine.tokens.tokens_total is None else self._per_s(f"engine {engine.name}", engine.window_s)
-            for engine in engines
+    def of_engines(self, engines: Iterable[EngineReading]) -> Rate | None:
+        """Return the sum of the engines' rates, each over its own span, and what they span; None if one is unknown."""
+        rates = [self._of_engine(engine) for engine in engines]
+        known = [rate for rate in rates if rate is not None]
+        if not known or len(known) < len(rates):
+            return None
+        return Rate(
+            sum(rate.per_s for rate in known), min(rate.since for rate in known), max(rate.until for rate in known)
         )
 
-    def watts(self, uuids: Iterable[str], window_s: float) -> float | None:
-        """Return the mean draw of the GPUs *uuids* over the window, from their energy; None if one is unknown."""
-        return summed(self._per_s(f"gpu {uuid}", window_s) for uuid in uuids)
+    def watts(self, uuids: Iterable[str], rate: Rate) -> float | None:
+        """Return the mean draw of the GPUs *uuids* over the span of *rate*, by their energy; None if one is unknown."""
+        trails = [self._trails.get(f"gpu {uuid}", Trail()) for uuid in uuids]
+        draws = [trail.between(rate.since, rate.until) for trail in trails]
+        return summed(draw and draw.per_s for draw in draws)
 
     def buckets(self, engine: EngineReading, which: str, buckets: LatencyBuckets | None) -> LatencyBuckets | None:
         """Return what *engine* added to its histogram *which* since the tick before; None if it was not asked since."""
@@ -191,17 +147,35 @@ class Rates:
             return None
         return since(before[2], buckets)
 
+    def _go_on(self, engine: EngineReading, point: Point) -> None:
+        epoch, gap_s = engine.tokens.epoch, _gap_s(engine.period_s)
+        if engine.counted_at_finish:
+            bursts = self._bursts.setdefault(engine.name, Bursts())
+            bursts.add(point, epoch, running=engine.running, gap_s=gap_s, window_s=engine.window_s)
+        else:
+            self._add(f"engine {engine.name}", point, epoch, engine.period_s)
+
+    def _of_engine(self, engine: EngineReading) -> Rate | None:
+        known = self._bursts.get(engine.name) if engine.counted_at_finish else self._trails.get(f"engine {engine.name}")
+        return known.rate(engine.window_s) if known and engine.tokens.tokens_total is not None else None
+
     def _add(self, name: str, point: Point, epoch: int, period_s: float) -> None:
-        gap_s = GAP_PERIODS * max(period_s, SHORTEST_PERIOD_S)
-        self._trails.setdefault(name, Trail()).add(point, epoch, gap_s=gap_s, keep_s=self._keep_s)
+        self._trails.setdefault(name, Trail()).add(point, epoch, gap_s=_gap_s(period_s), keep_s=self._keep_s)
 
     def _says_again(self, name: str, energy_j: float) -> bool:
         """Whether this is the reading before once more: no GPU draws nothing, but some are read more seldom."""
         return name in self._trails and self._trails[name].ends_with(energy_j)
 
-    def _per_s(self, name: str, window_s: float) -> float | None:
-        trail = self._trails.get(name)
-        return None if trail is None else trail.per_s(window_s)
+
+def _gap_s(period_s: float) -> float:
+    return GAP_PERIODS * max(period_s, SHORTEST_PERIOD_S)
+
+
+def _reach_s(engine: EngineReading) -> float:
+    """Return how far back the engine's rate may reach."""
+    if engine.counted_at_finish:
+        return KEPT_WINDOWS * engine.window_s
+    return max(engine.window_s, 2 * engine.period_s) + GAP_PERIODS * engine.period_s
 
 
 def _unknown(engine: EngineReading) -> EngineReading:

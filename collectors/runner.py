@@ -36,6 +36,14 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+ALERT_XIDS = frozenset({48, 62, 64, 74, 79, 95, 119, 120})
+"""
+XIDs for which somebody should be called, of NVIDIA's XID catalogue (docs.nvidia.com/deploy/xid-errors).
+
+Uncorrectable ECC error, halted power controller, failed row remapping, NVLink error, fallen off the bus, uncontained
+memory error, GSP timeout, GSP error. A program's own faults (13, 31, 43) are not among them, nor is what is over when
+it is reported (63, 92).
+"""
 SHORTEST_WAIT_S = 0.2
 """A clock that runs fast must not make a thread's answer come too late, seconds of the machine."""
 TOKENS_PERIOD = timedelta(seconds=1)
@@ -244,7 +252,8 @@ class Collector:
         for gpu in gpus:
             self.xids.update((gpu.uuid, xid) for xid in gpu.xids)
             for xid in gpu.xids:
-                log.warning("XID %d on %s; the kernel log says more", xid, gpu.uuid)
+                level = logging.ERROR if xid in ALERT_XIDS else logging.INFO
+                log.log(level, "XID %d on %s; the kernel log says more", xid, gpu.uuid, extra={"xid": xid})
 
 
 async def let_go(closing: Mapping[str, "Future[Any]"]) -> str:

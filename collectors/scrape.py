@@ -23,7 +23,7 @@ ACCEPT = "text/plain;version=0.0.4"
 """The classic format; not every engine asks, and some answer with OpenMetrics all the same."""
 LIVE_WINDOW_S = 10.0
 FINISH_WINDOW_S = 60.0
-"""Requests last up to a minute: where they count at their end, a shorter window sees bursts and silence."""
+"""Where requests count at their end: the shortest span of a rate. `collectors.trails` takes as much as it needs."""
 
 
 class EngineSection(Section, frozen=True, kw_only=True):
@@ -41,7 +41,11 @@ class EngineSection(Section, frozen=True, kw_only=True):
     timeout_s: Positive = 0.8
     """For the whole page, seconds of the machine."""
     window_s: Positive | None = None
-    """Over what span tokens per second are taken; left out: 10, or 60 where tokens count when a request ends."""
+    """
+    Over what span tokens per second are taken; left out: 10, or 60 where tokens count when a request ends.
+
+    There it is the shortest, and requests may last five times as long.
+    """
     token_file: str = ""
     """File of a bearer token, mode 0600."""
     ca_file: str = ""

@@ -50,15 +50,15 @@ class State:
     """Every counter and cumulative bucket, as last seen."""
     began: Mapping[Key, float] = field(default_factory=dict)
     """When counters or processes began, Unix time."""
-    there: frozenset[str] = frozenset()
-    """The names on the last page."""
+    there: frozenset[Key] = frozenset()
+    """Those of them that were on the last page."""
 
 
 def follow(engine: Engine, state: State, found: Sequence[Sample]) -> State:
     """Return the state after a page with the samples *found*."""
-    there = frozenset(sample.name for sample in found)
-    choice = _choice(engine, state.choice, there)
+    choice = _choice(engine, state.choice, found)
     counts = _counts(engine, choice, found)
+    there = frozenset(counts)
     began = {
         _key(sample): sample.value
         for sample in found
@@ -73,7 +73,7 @@ def follow(engine: Engine, state: State, found: Sequence[Sample]) -> State:
 
 def total(state: State, count: Count | None) -> float | None:
     """Return the tokens of *count* in this epoch, None if the last page did not have it."""
-    if count is None or not state.there.issuperset(count.samples):
+    if count is None or not _has(count, ((name, dict(labels)) for name, labels in state.there)):
         return None
     series = [
         value for (name, labels), value in state.counts.items() if name in count.samples and count.takes(dict(labels))
@@ -84,7 +84,7 @@ def total(state: State, count: Count | None) -> float | None:
 def histogram(state: State, name: str | None) -> LatencyBuckets | None:
     """Return the histogram *name* in this epoch, its series added up; None if the last page did not have it."""
     sample = f"{name}_bucket"
-    if sample not in state.there:
+    if all(name != sample for name, _ in state.there):
         return None
     series: dict[tuple[tuple[str, str], ...], dict[float, float]] = defaultdict(dict)
     for (bucket, labels), count in state.counts.items():
@@ -102,11 +102,12 @@ def gauge(engine: Engine, names: Iterable[str], found: Sequence[Sample]) -> floa
     return None
 
 
-def _choice(engine: Engine, before: Choice, there: frozenset[str]) -> Choice:
+def _choice(engine: Engine, before: Choice, found: Sequence[Sample]) -> Choice:
     """Return the best of the engine's alternatives that are on the page."""
+    there = {sample.name for sample in found}
 
     def best(alternatives: Iterable[Count]) -> Count | None:
-        return next((count for count in alternatives if there.issuperset(count.samples)), None)
+        return next((count for count in alternatives if _has(count, (sample[:2] for sample in found))), None)
 
     def first(names: Iterable[str]) -> str | None:
         return next((name for name in names if f"{name}_bucket" in there), None)
@@ -117,6 +118,11 @@ def _choice(engine: Engine, before: Choice, there: frozenset[str]) -> Choice:
         ttft=first(engine.ttft) or before.ttft,
         itl=first(engine.itl) or before.itl,
     )
+
+
+def _has(count: Count, found: Iterable[tuple[str, Mapping[str, str]]]) -> bool:
+    """Whether each part of *count* is among the series *found*; of other labels the name alone does not tell."""
+    return {name for name, labels in found if count.takes(labels)}.issuperset(count.samples)
 
 
 def _counts(engine: Engine, choice: Choice, found: Iterable[Sample]) -> dict[Key, float]:

@@ -18,7 +18,9 @@ nothing: where nobody counts the tokens are unknown, not zero.
 """
 
 import math
+import os
 import re
+import stat
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -112,11 +114,13 @@ class TokenBoard:
         """
         Put *text* in the place of what *name* pushed before; may be called by any thread. *now_s* is Unix time.
 
-        Raise `ValueError` if it is malformed or too long, or if too many names push already.
+        Raise `ValueError` if it is malformed, empty or too long, or if too many names push already.
         """
         if len(text) > MAX_LENGTH:
             raise ValueError(f"longer than {MAX_LENGTH} characters")
         samples = parse(text)
+        if not samples:
+            raise ValueError(f"no {METRIC} in it")
         with self._lock:
             self._pushed = {key: at for key, at in self._pushed.items() if _is_fresh(at[0], now_s)}
             if name not in self._pushed and len(self._pushed) >= MAX_TEXTS:
@@ -135,16 +139,21 @@ class TokenBoard:
 
     def _files(self, now_s: float, problems: list[str]) -> Iterator[tuple[str, list[Counted]]]:
         """Yield the name and samples of each fresh file; add to *problems* what is wrong with the others."""
-        files = sorted(self._folder.glob("*.prom")) if self._folder else []
+        try:
+            files = sorted(self._folder.glob("*.prom")) if self._folder else []
+        except OSError as error:
+            problems.append(f"{self._folder}: {error.strerror}")
+            return
         if len(files) > MAX_TEXTS:
             problems.append(f"{self._folder}: {len(files)} files; the first {MAX_TEXTS} are read")
         for file in files[:MAX_TEXTS]:
             try:
-                status = file.stat()
-                if _is_fresh(status.st_mtime, now_s):
-                    yield f"file {file.name}", _read(file, status.st_size)
+                samples = _read(file, now_s)
             except (OSError, ValueError) as error:
                 problems.append(f"{file.name}: {error}")
+            else:
+                if samples is not None:
+                    yield f"file {file.name}", samples
 
     def _texts(self, now_s: float) -> Iterator[tuple[str, list[Counted]]]:
         with self._lock:
@@ -152,10 +161,19 @@ class TokenBoard:
         return ((f"push {name}", samples) for name, (at_s, samples) in pushed if _is_fresh(at_s, now_s))
 
 
-def _read(file: Path, size: int) -> list[Counted]:
-    if size > MAX_LENGTH:
+def _read(file: Path, now_s: float) -> list[Counted] | None:
+    """Return what stands in *file*, None if it is old; a tenant may have put anything there, a pipe included."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as opened:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        if not _is_fresh(status.st_mtime, now_s):
+            return None
+        text = opened.read(MAX_LENGTH + 1)
+    if len(text) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} bytes")
-    return parse(file.read_text(encoding="utf-8"))
+    return parse(text.decode())
 
 
 def _is_fresh(at_s: float, now_s: float) -> bool:

@@ -9,9 +9,9 @@ are one GPU, counted once.
 import codecs
 from dataclasses import replace
 
+from collectors import PLAUSIBLE_SHARE
 from collectors.captures import exporter, session, smi_xml
 from collectors.captures.values import Capture, CaptureError, Snapshot, believable
-from collectors.counters import PLAUSIBLE_SHARE
 
 LIMIT_B = 64 * 2**20
 """Largest capture, bytes: 300 logs of ``nvidia-smi -q -x`` of 8 GPUs, or a day of their CSV at a row a second."""

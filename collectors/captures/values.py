@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from collectors.counters import PLAUSIBLE_SHARE
+from collectors import PLAUSIBLE_SHARE
 from pipeline.errors import FirmwattError
 
 

@@ -5,11 +5,9 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from collectors import SourceError
+from collectors.feeds import HELD_PERIODS
 
 T = TypeVar("T")
-
-HELD_PERIODS = 3
-"""How long the last good answer may stand in for those that fail, periods."""
 
 
 class Paced(Generic[T]):

@@ -14,8 +14,7 @@ import pynvml
 
 from collectors import Place, SourceError
 from collectors.nvml.calls import Calls, mig_uuids
-from collectors.nvml.codes import FUNCTION_NOT_FOUND, LIFE_CYCLE, NVMLError, refusal
-from collectors.nvml.fields import Layout, layout
+from collectors.nvml.codes import LIFE_CYCLE, NVMLError, refusal
 
 FIRST_DELAY, LONGEST_DELAY = timedelta(seconds=1), timedelta(seconds=30)
 
@@ -23,18 +22,29 @@ KERNEL_GPUS = Path("/proc/driver/nvidia/gpus")
 """One folder for each GPU the driver holds, named by its PCI address; absent in some containers."""
 
 
-@dataclass(frozen=True)
-class Device:
-    """One GPU of an open session."""
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One GPU of an open session, found by one look through it: no more than can be asked of all of them in turn."""
 
     uuid: str
-    model: str
+    index: int
     handle: Any
-    asked: Layout
     calls: Calls
-    min_w: float | None
-    max_w: float | None
+
+
+@dataclass(frozen=True)
+class Device:
+    """What one GPU is."""
+
+    model: str
     place: Place
+
+
+def identify(found: Found) -> Device:
+    """Ask a GPU what it is, which may hang on one GPU alone; raise `NVMLError` if it does not answer."""
+    model = pynvml.nvmlDeviceGetName(found.handle)
+    minor = found.calls.ask(pynvml.nvmlDeviceGetMinorNumber, found.handle)
+    return Device(model, Place(found.uuid, found.index, minor, mig_uuids(found.calls, found.handle)))
 
 
 class Session:
@@ -42,24 +52,30 @@ class Session:
 
     def __init__(self, kernel_gpus: Path = KERNEL_GPUS) -> None:
         self._kernel_gpus = kernel_gpus
-        self._devices: dict[str, Device] | None = None
+        self._devices: dict[str, Found] | None = None
+        self._refusal: SourceError | None = None
+        """Why the last opening failed."""
         self._calls = Calls()
         self._attached: frozenset[str] = frozenset()
         self._delay = FIRST_DELAY
         self._retry_at: datetime | None = None
 
-    def devices(self, now: datetime) -> dict[str, Device]:
+    def devices(self, now: datetime) -> dict[str, Found]:
         """
         Return the GPUs that answer, by UUID, opening NVML if it is not open; none where all of them are lost.
 
-        Raise `SourceError` where there is no NVML, no GPU, or where the last failure is too recent to try again.
+        Raise `SourceError` where there is no NVML or no GPU, in the same words where that is too recent to try again.
         """
         if self._devices is None:
-            if self._retry_at is not None and now < self._retry_at:
-                raise SourceError(f"NVML is away, next try at {self._retry_at.isoformat()}")
+            if self._refusal is not None and self._retry_at is not None and now < self._retry_at:
+                raise type(self._refusal)(str(self._refusal))
             self._retry_at = now + self._delay
             self._delay = min(2 * self._delay, LONGEST_DELAY)
-            self._devices = self._open()
+            try:
+                self._devices, self._refusal = self._open(), None
+            except SourceError as refused:
+                self._refusal = refused
+                raise
         return self._devices
 
     def may_reopen(self, now: datetime) -> bool:
@@ -76,8 +92,8 @@ class Session:
         """Whether the kernel holds other GPUs than when NVML was opened, which is when NVML counts them."""
         return self._attached_now() != self._attached
 
-    def rescan(self) -> dict[str, Device]:
-        """Look at the GPUs of an open session again: new ones, MIG instances, ranges. Raise as `devices` does."""
+    def rescan(self) -> dict[str, Found]:
+        """Look through an open session again, so that whoever knows its GPUs asks them anew. Raise as `devices`."""
         try:
             self._devices = _enumerate(self._calls)
         except SourceError:
@@ -92,10 +108,10 @@ class Session:
     def close(self) -> None:
         """Let go of NVML, so that the driver can be unloaded; the next use opens it without delay."""
         if self._devices is not None:
-            self._devices, self._retry_at = None, None
+            self._devices = self._retry_at = None
             _shut_down()
 
-    def _open(self) -> dict[str, Device]:
+    def _open(self) -> dict[str, Found]:
         self._calls, self._attached = Calls(), self._attached_now()
         try:
             pynvml.nvmlInit()
@@ -114,14 +130,14 @@ class Session:
             return frozenset()
 
 
-def _enumerate(calls: Calls) -> dict[str, Device]:
+def _enumerate(calls: Calls) -> dict[str, Found]:
     try:
         count = pynvml.nvmlDeviceGetCount()
     except NVMLError as error:
         raise refusal(error) from error
     if not count:
         raise SourceError("NVML answers but shows no GPU: is the device mount or the driver broken?")
-    devices = (_device(index, calls) for index in range(count))
+    devices = (_find(index, calls) for index in range(count))
     return {device.uuid: device for device in devices if device is not None}
 
 
@@ -133,23 +149,10 @@ def _shut_down() -> None:
             raise refusal(error) from error
 
 
-def _device(index: int, calls: Calls) -> Device | None:
+def _find(index: int, calls: Calls) -> Found | None:
     """Return GPU *index*, None while it does not answer."""
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        uuid, model = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-        min_mw, max_mw = calls.ask(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, handle) or (None, None)
-        minor = calls.ask(pynvml.nvmlDeviceGetMinorNumber, handle)
-        place = Place(uuid, index, minor, mig_uuids(calls, handle))
-        asked = layout(handle)
-    except NVMLError as error:
-        if error.value == FUNCTION_NOT_FOUND:
-            raise SourceError(
-                f"this driver is too old for firmwatt: {error}; 530 or newer reads power fields"
-            ) from error
+        return Found(pynvml.nvmlDeviceGetUUID(handle), index, handle, calls)
+    except NVMLError:
         return None
-    return Device(uuid, model, handle, asked, calls, _watts(min_mw), _watts(max_mw), place)
-
-
-def _watts(milliwatts: int | None) -> float | None:
-    return None if milliwatts is None else milliwatts / 1000

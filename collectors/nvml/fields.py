@@ -5,16 +5,19 @@ Every field has a return code of its own, which is looked at, and the instant at
 are NVML's (nvml.h of API 13); milliwatts, millijoules and nanoseconds stay in this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pynvml
 
-from collectors.nvml.codes import SUCCESS, WHOLE_GPU, NVMLError
+from collectors import SourceError
+from collectors.nvml.calls import Calls
+from collectors.nvml.codes import FUNCTION_NOT_FOUND, SUCCESS, WHOLE_GPU, NVMLError
 
 POWER_INSTANT, POWER_AVERAGE, ENFORCED_LIMIT, REQUESTED_LIMIT = 186, 185, 190, 192
+MIN_LIMIT, MAX_LIMIT = 187, 188
 ENERGY, SCOPED_ENERGY = 83, 191
 CAPPED = 74
 GPU_SCOPE, MODULE_SCOPE = 0, 1
@@ -26,6 +29,17 @@ Counters of software thermal, hardware thermal and power-brake slowdown: NVIDIA 
 269 to 271 in nvidia-ml-py 13.615.71; 251 to 253 in nvml.h 12.9.40 and to the nvidia-smi of driver 580.65.06 (the
 throttle counters of NVIDIA/k8s-test-infra's mock). To each of the two, the other's ids are settings of power smoothing.
 """
+
+GA100 = (8, 0)
+"""
+Compute capability of the last chips whose nvmlDeviceGetPowerUsage is instantaneous; later ones average over a second.
+
+nvml.h, nvmlDeviceGetPowerUsage: "On Ampere (except GA100) or newer GPUs, the API returns power averaged over 1 sec
+interval. On GA100 and older architectures, instantaneous power is returned."
+"""
+
+Scalars: TypeAlias = tuple[tuple[str, Callable[[Any], int]], ...]
+"""By figure of `Fields`: the call of its own that tells it, in milliwatts or millijoules."""
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,6 +75,11 @@ class Layout(NamedTuple):
     """The power scope that answers: the GPU's own, or that of its CPU+GPU module."""
     fields: tuple[tuple[int, int], ...]
     """Field and scope, in the order of `Fields`; the slowdown counters are left out where nobody knows their ids."""
+    min_w: float | None
+    max_w: float | None
+    """The range of limits of that scope."""
+    scalars: Scalars = ()
+    """What no field tells, as on driver 515, and a call of its own does; empty, and for nothing, on newer drivers."""
 
 
 class Fields(NamedTuple):
@@ -75,21 +94,46 @@ class Fields(NamedTuple):
     thermal_s: float | None
     braked_s: float | None
     read_at: datetime | None
-    """When the driver read the draw, by the host's own clock."""
+    """When the driver read the draw, by the host's own clock; not said of calls of their own."""
+
+    @property
+    def tells_power(self) -> bool:
+        """Whether the draw is known."""
+        return self.power_w is not None or self.average_w is not None
 
 
-def layout(handle: Any) -> Layout:
+def layout(calls: Calls, handle: Any) -> Layout:
     """Return what to ask the GPU of *handle* for; raise `NVMLError` if it does not answer."""
-    scope = _scope(handle)
+    try:
+        scope = _scope(handle)
+    except NVMLError as error:
+        if error.value == FUNCTION_NOT_FOUND:
+            raise SourceError(f"this driver is too old for firmwatt: {error}; 515 or newer will do") from error
+        raise
     energy = ENERGY if scope == GPU_SCOPE else SCOPED_ENERGY
     power = (POWER_INSTANT, POWER_AVERAGE, ENFORCED_LIMIT, REQUESTED_LIMIT, energy)
     counters = (CAPPED, *_slowdowns(handle))
-    return Layout(scope, (*((field, scope) for field in power), *((field, GPU_SCOPE) for field in counters)))
+    fields = (*((field, scope) for field in power), *((field, GPU_SCOPE) for field in counters))
+    if scope == MODULE_SCOPE:
+        least, most = (_number(answer) for answer in _ask(handle, [(MIN_LIMIT, scope), (MAX_LIMIT, scope)]))
+        return Layout(scope, fields, _thousandths(least), _thousandths(most))
+    least, most = calls.ask(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, handle) or (None, None)
+    return Layout(scope, fields, _thousandths(least), _thousandths(most), _scalars(calls, handle, fields))
 
 
-def read_fields(handle: Any, asked: Layout) -> Fields:
-    """Return what the GPU of *handle* measures now, in one driver call; raise `NVMLError` if it cannot answer."""
-    answers = _ask(handle, asked.fields)
+def read_fields(calls: Calls, handle: Any, asked: Layout) -> Fields:
+    """
+    Return what the GPU of *handle* measures now; raise `NVMLError` if it cannot answer.
+
+    That is one driver call, and one more for each figure that this driver has no field for.
+    """
+    fields = _fields(_ask(handle, asked.fields))
+    missing = [(figure, call) for figure, call in asked.scalars if getattr(fields, figure) is None]
+    told: dict[str, Any] = {figure: _thousandths(calls.ask(call, handle)) for figure, call in missing}
+    return fields._replace(**told)
+
+
+def _fields(answers: Sequence[Answer]) -> Fields:
     power, average, enforced, requested, energy, capped, *slowdowns = [_number(answer) for answer in answers]
     sw_thermal, hw_thermal, brake = slowdowns or (None, None, None)
     return Fields(
@@ -116,6 +160,22 @@ def _scope(handle: Any) -> int:
         if any(answer.code == SUCCESS for answer in _ask(handle, [(POWER_INSTANT, scope), (POWER_AVERAGE, scope)])):
             return scope
     return GPU_SCOPE
+
+
+def _scalars(calls: Calls, handle: Any, fields: Sequence[tuple[int, int]]) -> Scalars:
+    """Return the calls that tell what none of *fields* does: most of them where a driver has no fields of power."""
+    known = _fields(_ask(handle, fields))
+    substitutes: Scalars = (
+        ("enforced_w", pynvml.nvmlDeviceGetEnforcedPowerLimit),
+        ("requested_w", pynvml.nvmlDeviceGetPowerManagementLimit),
+        ("energy_j", pynvml.nvmlDeviceGetTotalEnergyConsumption),
+    )
+    if not known.tells_power:
+        capability = calls.ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+        is_instant = capability is not None and tuple(capability) <= GA100
+        substitutes += (("power_w" if is_instant else "average_w", pynvml.nvmlDeviceGetPowerUsage),)
+    missing = [(figure, call) for figure, call in substitutes if getattr(known, figure) is None]
+    return tuple((figure, call) for figure, call in missing if calls.ask(call, handle) is not None)
 
 
 def _slowdowns(handle: Any) -> tuple[int, ...]:

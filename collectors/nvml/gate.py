@@ -13,12 +13,12 @@ from typing import TypeAlias
 
 from collectors import SourceError
 from collectors.lanes import Lane
-from collectors.nvml import Device, Session
+from collectors.nvml import Found, Session
 from collectors.nvml.xids import Xids
 
 HANGS = "NVML does not answer: the driver hangs or takes long to start; see the kernel log"
 
-Devices: TypeAlias = dict[str, Device]
+Devices: TypeAlias = dict[str, Found]
 """By UUID."""
 
 
@@ -33,6 +33,8 @@ class Gate:
         self._work: Future[Devices | None] | None = None
         self._overdue: Future[Devices | None] | None = None
         """Work that a reading has waited for already; no other does."""
+        self._refusal: str | None = None
+        """Why the last work failed."""
 
     def devices(self, now: datetime, deadline: float) -> Devices:
         """
@@ -81,16 +83,27 @@ class Gate:
         """
         Return what *work* gives. While it hangs it stays the gate's work, and what was known before stands.
 
-        Raise `SourceError` where nothing was, or where the work failed.
+        Raise `SourceError` where nothing was, or where the work failed; a try that takes long after one that failed is
+        not yet another trouble.
         """
-        wait((work,), 0 if work is self._overdue else max(0.0, deadline - time.monotonic()))
+        is_overdue = work is self._overdue
+        wait((work,), 0 if is_overdue else max(0.0, deadline - time.monotonic()))
         if work.done():
             self._work = self._devices = None
-            return work.result()
+            return self._done(work)
         self._overdue = work
         if self._devices is None:
-            raise SourceError(HANGS)
+            raise SourceError(HANGS if is_overdue or self._refusal is None else self._refusal)
         return self._devices
+
+    def _done(self, work: "Future[Devices | None]") -> Devices | None:
+        try:
+            devices = work.result()
+        except SourceError as refused:
+            self._refusal = str(refused)
+            raise
+        self._refusal = None
+        return devices
 
     def _open(self, now: datetime) -> Devices:
         devices = self._session.devices(now)

@@ -10,17 +10,8 @@ import pynvml
 
 from collectors.nvml.codes import TIMEOUT, UNINITIALIZED, NVMLError
 
-ALERTS = frozenset({48, 62, 64, 74, 79, 95, 119, 120})
-"""
-XIDs for which somebody should be called, of NVIDIA's XID catalogue (docs.nvidia.com/deploy/xid-errors).
-
-Uncorrectable ECC error, halted power controller, failed row remapping, NVLink error, fallen off the bus, uncontained
-memory error, GSP timeout, GSP error. A program's own faults (13, 31, 43) are not among them, nor is what is over when
-it is reported (63, 92).
-"""
-
-WAIT_MS = 250
-"""How long one wait takes where nothing happens, and so how long `stop` does."""
+WAIT_MS = 50
+"""How long one wait takes where nothing happens, and so how long `stop` does, while no GPU is measured."""
 PAUSE_S = 1.0
 """Between waits that fail: one that answers GPU_IS_LOST does so at once, every time."""
 
@@ -50,11 +41,17 @@ class Xids:
             self._thread.join(WAIT_MS / 1000 + PAUSE_S)
             self._thread = None
 
-    def take(self) -> dict[str, tuple[int, ...]]:
-        """Return what was heard since the last call, by UUID, in the order of the events."""
+    def heard(self) -> dict[str, tuple[int, ...]]:
+        """Return what was heard and not yet passed on, by UUID, in the order of the events."""
         with self._guard:
-            heard, self._heard = self._heard, {}
-        return {uuid: tuple(xids) for uuid, xids in heard.items()}
+            return {uuid: tuple(xids) for uuid, xids in self._heard.items()}
+
+    def forget(self, passed_on: Mapping[str, tuple[int, ...]]) -> None:
+        """Forget what `heard` returned, now that it is in a reading; what came since stays."""
+        with self._guard:
+            for uuid, xids in passed_on.items():
+                del self._heard[uuid][: len(xids)]
+            self._heard = {uuid: xids for uuid, xids in self._heard.items() if xids}
 
     def _hear(self, handles: dict[str, Any], over: threading.Event) -> None:
         try:

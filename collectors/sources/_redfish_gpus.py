@@ -12,14 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from collectors import PLAUSIBLE_SHARE
 from collectors.sources._redfish_power import Collection, EnvironmentMetrics, Get, Limit, Link, environment, value
 from pipeline.messages.telemetry import GpuSample, Quality
 
 SYSTEMS = "/redfish/v1/Systems"
 MOST_W = 2900.0
 """The limit of a whole GB300 module (k8s-test-infra#676), for a GPU that tells none."""
-PLAUSIBLE_SHARE = 1.5
-"""Of a GPU's maximum limit; above it a reading is garbage."""
 
 
 class System(msgspec.Struct, rename="pascal"):

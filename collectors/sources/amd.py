@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from collectors import Place, Reading, SourceError
+from collectors import PLAUSIBLE_SHARE, Place, Reading, SourceError
 from collectors.sources._meters import need
 from pipeline.messages.telemetry import GpuSample, Quality
 from pipeline.settings import Section
@@ -29,8 +29,6 @@ GONE = frozenset({31, 34, 51, 52})
 """AMDSMI_STATUS_NOT_FOUND, _DRIVER_NOT_LOADED, _NO_DRV, _FILE_NOT_FOUND: the card is no longer there."""
 TWO_DIES = "MI250"
 """Cards of two GPUs: the first one's power is that of both, the second one reads 0 (ml-energy/zeus#203)."""
-PLAUSIBLE_SHARE = 1.5
-"""A draw above this share of the largest cap is no draw; the same bound as for other makes."""
 
 
 class Settings(Section, frozen=True, kw_only=True):

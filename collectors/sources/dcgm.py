@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from collectors import Place, Reading, SourceError
+from collectors import PLAUSIBLE_SHARE, Place, Reading, SourceError
 from collectors.exposition import samples
 from collectors.http import Endpoint, basic
 from collectors.sources import _dcgm_page as page
@@ -28,8 +28,6 @@ from pipeline.errors import ConfigError
 from pipeline.messages.telemetry import GpuSample, Quality
 from pipeline.settings import Positive, Section
 
-PLAUSIBLE_SHARE = 1.5
-"""A draw above this share of the maximum limit is garbage: 593 W at idle was seen on a laptop card (g-helper#5819)."""
 LARGEST_LIMIT_W = 2900.0
 """Of a whole GB300 module (k8s-test-infra#676): stands in where the exporter serves no limit."""
 MJ_PER_J = 1000

@@ -12,7 +12,7 @@ Source: DMTF DSP2046 (Redfish Resource and Schema Guide).
 
 from collections.abc import Collection as Names
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -33,6 +33,9 @@ CHASSIS = "/redfish/v1/Chassis"
 METER = "bmc"
 MOST_W = 200_000.0
 """No node draws more; and none that runs this collector draws nothing."""
+
+LOOK_AGAIN = timedelta(minutes=10)
+"""A BMC that starts tells less at first than later: the best place for its watts is looked for now and then."""
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -87,6 +90,7 @@ class Redfish:
         )
         self._bmc = Bmc(endpoint, settings.user, settings.password_file)
         self._plan: Plan | None = None
+        self._found_at = datetime.min.replace(tzinfo=UTC)
 
     def read(self, now: datetime) -> Reading:
         """Return the node's meter and the GPUs of the settings; raise `SourceError` if the BMC tells no power."""
@@ -95,8 +99,8 @@ class Redfish:
             return self._bmc.get(path, kind, now)
 
         plan, self._plan = self._plan, None  # what goes wrong from here on is looked for again
-        if plan is None:
-            plan = self._found(get)
+        if plan is None or not timedelta() <= now - self._found_at < LOOK_AGAIN:
+            plan, self._found_at = self._found(get), now
         draws = [way.draw(get) for way in plan.ways]
         silent = [
             f"{self._settings.url}: chassis {way.chassis} has no power reading now in {way.path}"

@@ -137,11 +137,11 @@ class JobSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_tokens_total: float | None = None
     epoch: int = 0
     counted_at_finish: bool = False
-    """The engine counts a request's tokens when it ends: rates mean something over a minute, not over a second."""
+    """The engine counts a request's tokens when it ends: rates mean something over minutes, not over a second."""
     tokens_per_s: float | None = None
-    """Generated tokens a second over the engine's rate window; None where the window holds a restart or a gap."""
+    """Generated tokens a second over the engine's window, or over its bursts; None where that holds a restart or gap."""
     tokens_per_s_per_w: float | None = None
-    """`tokens_per_s` over the draw of the GPUs that serve the job, averaged over the same window."""
+    """Tokens over joules of the GPUs that serve the job, over the same span."""
     running: float | None = None
     """Requests in progress."""
     waiting: float | None = None

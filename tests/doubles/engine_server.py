@@ -12,7 +12,7 @@ As a process of its own, in real time, for benchmarks: it says its URL and serve
 
 What it plays: ten requests at a time, all in step, 600 tokens each, the next ten as soon as they are through. So at
 100 tokens a second ten requests end every minute, at once. Counters that grow with every iteration show 100 tokens a
-second; those of finished requests show nothing for a minute and then 6000.
+second; those of finished requests show nothing for a minute and then 6000. `Play.ahead` puts them out of step.
 """
 
 import sys
@@ -45,6 +45,8 @@ class Play:
 
     kind: str
     tokens_per_s: float = 100.0
+    ahead: tuple[float, ...] = (0.0,) * REQUESTS
+    """How much of each of the first requests is through when it begins: 0 to 1."""
     always_openmetrics: bool = False
     """Whatever it is asked for."""
     page_bytes: int = 0
@@ -117,7 +119,8 @@ class Engine(Collector):
     @property
     def _ended(self) -> int:
         """Requests that have ended since it began."""
-        return int(self.generated // (REQUESTS * REQUEST_TOKENS)) * REQUESTS
+        through = self.generated / (REQUESTS * REQUEST_TOKENS)
+        return sum(int(through + ahead) for ahead in self.play.ahead)
 
     def _counter(self, name: str, count: float, labels: Mapping[str, str] | None = None) -> Iterator[Metric]:
         if name:

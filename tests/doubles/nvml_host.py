@@ -61,9 +61,9 @@ def measured(host: nvml_double.State, settings: nvml.Settings | None = None, **s
     """
     Yield the source on *host*, closed afterwards, by which time what hangs is let go. *session* as `Session` takes it.
 
-    Without *settings*, nobody listens for XIDs: closing then takes no time.
+    Without *settings*, nobody listens for XIDs: closing then takes no time. A busy machine has a second to answer.
     """
-    source = nvml.Nvml(settings or nvml.Settings(xids=False), Session(**session))
+    source = nvml.Nvml(settings or nvml.Settings(xids=False, timeout_s=1), Session(**session))
     try:
         yield Measured(host, source)
     finally:

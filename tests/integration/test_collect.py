@@ -1,6 +1,7 @@
 """`firmwatt collect` as a process, over the stand-in library and a real Apache Kafka."""
 
 import json
+import os
 import re
 import signal
 import stat
@@ -39,6 +40,11 @@ async def ticks_of(host: GpuHost, kafka: str, count: int) -> list[tuple[bytes, H
             if record.key == host.name.encode():
                 found.append((record.key, codec.decode(record.value)))
     return found
+
+
+def page_of(host: GpuHost) -> str:
+    """Return what Prometheus reads of *host*."""
+    return page(host.port, "/metrics")[1]
 
 
 def page(port: int, path: str) -> tuple[int, str]:
@@ -173,6 +179,35 @@ def test_a_driver_that_will_not_let_go_is_said_to_whoever_asked(host: GpuHost) -
 
     assert done.returncode == 4
     assert "measuring is paused, but not let go of: nvml" in done.stderr
+
+
+def test_a_release_in_the_middle_of_a_reading_lets_go_when_that_is_over(host: GpuHost) -> None:
+    """Every call takes 100 ms, so that a reading is nearly always out when somebody asks."""
+    host.start("collect")
+    host.state.fail("nvmlDeviceGetFieldValues", -1, hang_ms=100)
+    for _ in range(5):
+        assert host.run("collect release", "--seconds", "600").returncode == 0
+        assert host.state.users == 0
+        assert host.run("collect resume").returncode == 0
+        eventually(lambda: host.state.users or None, "NVML is open again")
+
+
+def test_what_a_tenant_puts_into_the_tokens_folder_stops_no_tick(host: GpuHost) -> None:
+    """A pipe without a writer blocks whoever opens it; the counters beside it are read all the same."""
+    folder = host.folder / "tokens"
+    folder.mkdir()
+    os.mkfifo(folder / "a.prom")
+    (folder / "b.prom").write_text('firmwatt_job_tokens_total{job="train"} 5\n')
+    host.listen()
+    host.configure("127.0.0.1:9", Clock())
+    host.amend("[collector]", f'[collector]\ntokens = "{folder}"')
+    host.start("collect")
+
+    tokens = 'firmwatt_job_tokens_total{engine="",job="train"} 5.0'
+    text = eventually(lambda: found if tokens in (found := page_of(host)) else None, "tokens are counted")
+
+    assert "firmwatt_gpu_power_watts{" in text
+    assert "token files: a.prom: " in host.log("collect")
 
 
 def test_sigusr1_releases_too(host: GpuHost) -> None:

@@ -130,6 +130,13 @@ nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *pci) {
     return SUCCESS;
 }
 
+nvmlReturn_t nvmlDeviceGetCudaComputeCapability(nvmlDevice_t device, int *major, int *minor) {
+    ENTER("nvmlDeviceGetCudaComputeCapability");
+    *major = (int)gpu->capability / 10;
+    *minor = (int)gpu->capability % 10;
+    return SUCCESS;
+}
+
 nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned *current, unsigned *pending) {
     ENTER("nvmlDeviceGetMigMode");
     if (!gpu->mig_max) return NOT_SUPPORTED;
@@ -181,17 +188,19 @@ nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned *mw) {
     return SUCCESS;
 }
 
-nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *mj) {
-    ENTER("nvmlDeviceGetTotalEnergyConsumption");
-    step(gpu);
-    *mj = gpu->energy_uj / 1000;
-    return SUCCESS;
-}
-
 static int knows(const gpu_t *gpu, unsigned field) {
     for (int i = 0; i < MAX_UNSUPPORTED; i++)
         if (gpu->unsupported[i] == field) return 0;
     return 1;
+}
+
+/* A driver without any field of power has this call; a card that lacks the energy field alone has no counter. */
+nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *mj) {
+    ENTER("nvmlDeviceGetTotalEnergyConsumption");
+    if (!knows(gpu, 83) && knows(gpu, 186)) return NOT_SUPPORTED;
+    step(gpu);
+    *mj = gpu->energy_uj / 1000;
+    return SUCCESS;
 }
 
 static nvmlReturn_t nanoseconds(nvmlFieldValue_t *field, uint64_t ns) {
@@ -214,6 +223,11 @@ static nvmlReturn_t read_slowdown(const gpu_t *gpu, nvmlFieldValue_t *field) {
     }
 }
 
+static nvmlReturn_t milliwatts(nvmlFieldValue_t *field, uint32_t mw) {
+    field->value.ui = mw;
+    return mw ? SUCCESS : NOT_SUPPORTED;
+}
+
 static nvmlReturn_t read_field(const gpu_t *gpu, nvmlFieldValue_t *field) {
     unsigned id = field->fieldId;
     if (!knows(gpu, id)) return gpu->field_code ? (nvmlReturn_t)gpu->field_code : NOT_SUPPORTED;
@@ -228,8 +242,8 @@ static nvmlReturn_t read_field(const gpu_t *gpu, nvmlFieldValue_t *field) {
         return SUCCESS;
     case 185: field->value.ui = gpu->reported_mw ? gpu->reported_mw : (unsigned)lround(gpu->average_mw); return SUCCESS;
     case 186: field->value.ui = gpu->reported_mw ? gpu->reported_mw : (unsigned)lround(gpu->instant_mw); return SUCCESS;
-    case 187: field->value.ui = gpu->min_mw; return SUCCESS;
-    case 188: field->value.ui = gpu->max_mw; return SUCCESS;
+    case 187: return milliwatts(field, field->scopeId ? gpu->module_min_mw : gpu->min_mw);
+    case 188: return milliwatts(field, field->scopeId ? gpu->module_max_mw : gpu->max_mw);
     case 189: field->value.ui = gpu->default_mw; return SUCCESS;
     case 190: field->value.ui = (unsigned)enforced_mw(gpu); return SUCCESS;
     case 192: field->value.ui = gpu->requested_mw; return SUCCESS;

@@ -57,6 +57,10 @@ class Profile(NamedTuple):
     scope_mask: int = 1
     """Bit n: NVML power scope n answers (0 GPU, 1 module)."""
     unsupported: tuple[int, ...] = ()
+    capability: int = 90
+    """CUDA's compute capability, times ten (developer.nvidia.com/cuda-gpus)."""
+    module_w: tuple[float, float] = (0, 0)
+    """The range of the CPU+GPU module's limits; 0: it tells none."""
     slowdown_field: int = NEW_SLOWDOWNS
     """0: its driver does not count slowdowns."""
 
@@ -83,17 +87,45 @@ PROFILES = {
         0,
         mig_max=7,
         unsupported=(POWER_AVERAGE,),
+        capability=80,
         slowdown_field=0,
     ),
     # exporter_captures/linux-x86_64__nvidia-l40s__595.80.txt: two video encoders (110.01 W, 54 C, 1235 MiB);
     # qx_hardware/qx-l40s.xml: idle 66.16 W at 2040 MHz, MIG N/A
-    "l40s": Profile("NVIDIA L40S", 100.0, 350.0, 66.16, 110.01, 54, 2520, 2040, 9001, 46068, 1235),
+    "l40s": Profile("NVIDIA L40S", 100.0, 350.0, 66.16, 110.01, 54, 2520, 2040, 9001, 46068, 1235, capability=89),
     # qx_hardware/qx-t4.xml: average draw and MIG N/A; idle at 33.51 W and full clocks, so demand is assumed: the limit
-    "t4": Profile("Tesla T4", 60.0, 70.0, 33.51, 70.0, 33, 1590, 1590, 5000, 15360, 0, unsupported=(POWER_AVERAGE,)),
+    "t4": Profile(
+        "Tesla T4",
+        60.0,
+        70.0,
+        33.51,
+        70.0,
+        33,
+        1590,
+        1590,
+        5000,
+        15360,
+        0,
+        unsupported=(POWER_AVERAGE,),
+        capability=75,
+    ),
     # Some GH200: scope 0 fails, only MODULE answers (Zeus probes for it); limits as GB300's module, demand and clocks
     # assumed
     "module-only": Profile(
-        "NVIDIA GH200 480GB", 500.0, 900.0, 100.0, 800.0, 50, 1980, 345, 2619, 97871, 0, mig_max=7, scope_mask=2
+        "NVIDIA GH200 480GB",
+        500.0,
+        900.0,
+        100.0,
+        800.0,
+        50,
+        1980,
+        345,
+        2619,
+        97871,
+        0,
+        mig_max=7,
+        scope_mask=2,
+        module_w=(500.0, 900.0),
     ),
 }
 
@@ -162,8 +194,10 @@ class Gpu(ctypes.Structure):
         ("mig_count", ctypes.c_uint32),
         ("mig_uuids", ctypes.c_char * UUID_BYTES * MAX_MIG),
         ("pid_count", ctypes.c_uint32),
-        ("spare", ctypes.c_uint32),
+        ("capability", ctypes.c_uint32),
         ("pids", ctypes.c_uint32 * MAX_PIDS),
+        ("module_min_mw", ctypes.c_uint32),
+        ("module_max_mw", ctypes.c_uint32),
     )
 
     @property
@@ -266,7 +300,8 @@ class State:
         gpu.minor, gpu.persistence, gpu.mig_max = index, 1, profile.mig_max
         gpu.sm_mhz, gpu.sm_idle_mhz, gpu.memory_mhz = profile.sm_mhz, profile.sm_idle_mhz, profile.memory_mhz
         gpu.memory_total_b, gpu.memory_used_b = profile.memory_total_mib * MIB, profile.memory_used_mib * MIB
-        gpu.slowdown_field = profile.slowdown_field
+        gpu.slowdown_field, gpu.capability = profile.slowdown_field, profile.capability
+        gpu.module_min_mw, gpu.module_max_mw = map(milliwatts, profile.module_w)
 
     def gpu(self, index: int) -> Gpu:
         """Return GPU *index*, live: what is assigned to its fields holds at once."""

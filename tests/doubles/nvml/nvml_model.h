@@ -60,7 +60,8 @@ typedef struct {
     uint64_t memory_total_b, memory_used_b;
     uint32_t mig_max, mig_count;                    /* 0 = this card cannot be divided */
     char mig_uuids[MAX_MIG][96];
-    uint32_t pid_count, spare, pids[MAX_PIDS];
+    uint32_t pid_count, capability, pids[MAX_PIDS]; /* CUDA's compute capability times ten */
+    uint32_t module_min_mw, module_max_mw;          /* 0 = the module tells no range */
 } gpu_t;
 
 typedef struct { uint32_t gpu, xid; } xid_t;
@@ -82,8 +83,8 @@ typedef struct {
 } state_t;
 
 _Static_assert(sizeof(rule_t) == 72, "rule_t");
-_Static_assert(sizeof(gpu_t) == 1216, "gpu_t");
-_Static_assert(sizeof(state_t) == 160 + 64 * 8 + 16 * 72 + 16 * 1216, "state_t");
+_Static_assert(sizeof(gpu_t) == 1224, "gpu_t");
+_Static_assert(sizeof(state_t) == 160 + 64 * 8 + 16 * 72 + 16 * 1224, "state_t");
 
 /* ---- NVML's own types ---- */
 

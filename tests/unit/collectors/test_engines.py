@@ -224,6 +224,17 @@ def test_the_oldest_sglang_counts_when_a_request_ends() -> None:
     assert (reading.counted_at_finish, reading.window_s) == (True, 60)
 
 
+def test_a_sglang_that_counts_only_decoding_live_has_its_prompts_in_the_other_counter() -> None:
+    """One name for both, told apart by a label: 38000 when requests end, until prefilling shows as well."""
+    live = 'sglang:realtime_tokens_total{mode="decode"} 900\n'
+    ended = "sglang:prompt_tokens_total 38000\n"
+    prefill = 'sglang:realtime_tokens_total{mode="prefill_compute"} 70000\n'
+
+    found = readings("sglang", live + ended, live, live + prefill + ended)
+
+    assert [reading.tokens for reading in found] == [Tokens(900, 38000, 0), Tokens(900, None, 0), Tokens(900, 70000, 1)]
+
+
 def test_a_newer_dynamo_counts_while_requests_run() -> None:
     page = recorded("dynamo")[0] + 'dynamo_frontend_output_tokens_total{model="deepseek-r1"} 34062\n'
 

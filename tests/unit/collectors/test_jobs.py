@@ -1,5 +1,6 @@
 """What jobs do at a tick: tokens, rates, watts and latencies, whoever counts them."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from collectors.buckets import from_cumulative, merged, since
 from collectors.jobs import jobs
 from collectors.mappings import Claim
-from collectors.rates import MAX_JOBS, Point, Rates, Trail
+from collectors.rates import MAX_JOBS, Rates
 from collectors.scrape import EngineReading, EngineSection, Scraper
 from collectors.tokens import Tokens
+from collectors.trails import Bursts, Point, Rate, Trail
 from pipeline.energy import tokens_between
 from pipeline.messages.telemetry import GpuSample, HostTick, JobSample, LatencyBuckets, Tier, Workload
 
@@ -173,31 +175,200 @@ def test_a_trail_keeps_its_window_and_takes_nothing_twice_or_backwards() -> None
         trail.add(Point(at(second), total), 0, gap_s=60, keep_s=10)
 
     assert list(trail._points) == [Point(at(5), 500), Point(at(10), 1000), Point(at(15), 1500)]
-    assert (trail.per_s(10), trail.per_s(11)) == (100, None)
+    assert (trail.rate(10), trail.rate(11)) == (Rate(100, at(5), at(15)), None)
 
 
-def test_requests_that_end_all_at_once_are_a_steady_rate_over_their_window() -> None:
-    """Ten of 600 tokens a minute are 100 tokens a second, at whatever second one looks, and not 6000 in one of them."""
+def at_finish(seconds: int, tokens_at: Callable[[int], float], running: float | None = 10.0) -> list[JobSample]:
+    """Return the job chat's samples where tokens count when a request ends, a tick a second; its GPU draws 500 W."""
+    return chats(
+        lambda second: engine(second, tokens_at(second), running=running, counted_at_finish=True, window_s=60.0),
+        seconds,
+    )
+
+
+def requests(tokens_per_s: float, ahead: Sequence[float] = (0.0,) * 10) -> Callable[[int], float]:
+    """Return what ten requests of 600 tokens at a time have counted at a second; see `Play.ahead`."""
+    return lambda second: 600.0 * sum(int(second * tokens_per_s / 6000 + part) for part in ahead)
+
+
+def test_ten_ticks_a_second_leave_a_trail_of_one_point_a_second() -> None:
+    trail = Trail()
+    for tenth in range(1001):
+        trail.add(Point(at(tenth / 10), 10.0 * tenth), 0, gap_s=3.5, keep_s=10)
+
+    assert len(trail._points) == 11
+    assert trail.rate(10) == Rate(100, at(90), at(100))
+
+
+def off(rates: Sequence[float | None], expected: float) -> float:
+    """Return by which part the rate is wrong that is most so; an unknown one is wholly."""
+    return max(abs((rate or 0) / expected - 1) for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("tokens_per_s", "lasts_s", "tolerance"),
+    [(300, 20, 0), (150, 40, 0), (100, 60, 0), (80, 75, 0), (40, 150, 0), (33, 181.8, 0.002), (20, 300, 0)],
+)
+def test_requests_that_end_all_at_once_are_a_steady_rate(tokens_per_s: int, lasts_s: float, tolerance: float) -> None:
+    """
+    At whatever second one looks, from the third burst on that is a window after the first, however long they last.
+
+    33 tokens a second end between two readings: what is seen is up to a second late, of three times 181.8 at least.
+    """
+    found = at_finish(int(8 * lasts_s), requests(tokens_per_s))
+
+    known = [job for job in found if job.tokens_per_s is not None]
+    bursts = [
+        second for second, (job, after) in enumerate(pairwise(found), 1) if after.tokens_total != job.tokens_total
+    ]
+    assert found[next(second for second in bursts[2:] if second - bursts[0] >= 60) :] == known
+    assert off([job.tokens_per_s for job in known], tokens_per_s) <= tolerance + 1e-12
+    assert off([job.tokens_per_s_per_w for job in known], tokens_per_s / 500) <= tolerance + 1e-12
+    assert all(job.counted_at_finish for job in found)
+
+
+EVENLY = [number / 10 for number in range(10)]
+IN_THREE_GROUPS = [0.0] * 4 + [0.1] * 3 + [0.55] * 3
+ANYHOW = [0.02, 0.07, 0.11, 0.3, 0.33, 0.38, 0.62, 0.7, 0.71, 0.95]
+CLOSE_TOGETHER = [0.0, 0.01, 0.03, 0.04, 0.08, 0.12, 0.13, 0.2, 0.21, 0.25]
+
+
+@pytest.mark.parametrize("tokens_per_s", [300, 150, 100, 80, 40, 33, 20])
+@pytest.mark.parametrize(
+    ("ahead", "tolerance"), [(EVENLY, 0.02), (IN_THREE_GROUPS, 0.1), (ANYHOW, 0.1), (CLOSE_TOGETHER, 0.1)]
+)
+def test_requests_out_of_step_are_the_same_rate(tokens_per_s: float, ahead: Sequence[float], tolerance: float) -> None:
+    """Within a tenth from the first rate on, which is there by the fourth request of each; 2 % when they are even."""
+    found = at_finish(max(600, int(9 * 6000 / tokens_per_s)), requests(tokens_per_s, ahead))
+
+    known = [job for job in found if job.tokens_per_s is not None]
+    assert off([job.tokens_per_s for job in known], tokens_per_s) <= tolerance
+    assert off([job.tokens_per_s_per_w for job in known], tokens_per_s / 500) <= tolerance
+    assert len(known) >= len(found) - max(4 * 6000 / tokens_per_s, 300) - 1
+
+
+@pytest.mark.parametrize(("shortest", "longest", "tolerance"), [(500, 700, 0.03), (100, 1100, 0.1)])
+def test_requests_of_any_length_are_the_same_rate(shortest: int, longest: int, tolerance: float) -> None:
+    """Ten at a time, each at 10 tokens a second; the next begins when one ends. What chance adds is within a tenth."""
+    dice = random.Random(1)
+    ends: list[tuple[float, float]] = []
+    for _ in range(10):
+        second = -longest / 10 * dice.random()
+        while second < 3600:
+            tokens = dice.uniform(shortest, longest)
+            second += tokens / 10
+            ends.append((second, tokens))
+
+    found = at_finish(3600, lambda second: sum(tokens for end, tokens in ends if 0 < end <= second))
+
+    assert off([job.tokens_per_s for job in found[300:]], 100) <= tolerance
+
+
+def test_one_request_after_another_is_exact_however_long_each_is() -> None:
+    """50 tokens a second in requests of 100, 3000, 250 and 5000 tokens, again and again: 2, 60, 5 and 100 s each."""
+    ends = [(167 * turn + end, 50.0 * (167 * turn + end)) for turn in range(9) for end in (2, 62, 67, 167)]
+
+    found = at_finish(1500, lambda second: max((total for end, total in ends if end <= second), default=0.0))
+
+    assert off([job.tokens_per_s for job in found[900:]], 50) <= 1e-12
+
+
+def test_watts_are_those_of_the_span_of_the_rate() -> None:
+    """Bursts every 40 s; the draw grows by 1 W a second, so that in the middle of 120 to 360 s it was 240 W."""
+    rates = Rates()
+    for second in range(380):
+        reading = engine(second, requests(150)(second), running=10, counted_at_finish=True, window_s=60.0)
+        found = tick(second, rates, [reading], [gpu("a", second**2 / 2, "chat")])["chat"]
+
+    assert (found.tokens_per_s, found.tokens_per_s_per_w) == (150, 150 / 240)
+
+
+@pytest.mark.parametrize("running", [10.0, None])
+def test_an_engine_whose_requests_no_longer_end_is_unknown_and_not_idle(running: float | None) -> None:
+    """The last ended at second 400; 40 s later others should have, and 80 s later nobody knows what it does."""
+    found = at_finish(900, lambda second: requests(150)(min(second, 400)), running)
+
+    assert {job.tokens_per_s for job in found[120:481]} == {150}
+    assert {job.tokens_per_s for job in found[481:]} == {None}
+    assert {job.tokens_per_s_per_w for job in found[481:]} == {None}
+
+
+def test_a_rate_is_never_older_than_the_longest_request() -> None:
+    """Bursts every 200 s; after the last, twice that would be 400."""
+    found = at_finish(1900, lambda second: requests(30)(min(second, 1200)))
+
+    assert [second for second, job in enumerate(found) if job.tokens_per_s is not None] == [*range(600, 1501)]
+
+
+def test_requests_that_last_longer_than_five_windows_have_no_rate() -> None:
+    """Ten minutes each: five of silence say nothing any more of what was before."""
+    assert {job.tokens_per_s for job in at_finish(3000, requests(10))} == {None}
+
+
+def test_an_engine_that_runs_nothing_and_counts_nothing_for_a_window_is_idle() -> None:
+    """
+    Busy for 400 s, idle for 200, busy again: what it counts then is no part of the idle time, nor of what was before.
+
+    Zero from the second on at which nothing was counted for 60; the first burst after it ends 40 s after second 600.
+    """
 
     def reading(second: int) -> EngineReading:
-        return engine(second, 6000.0 * (second // 60), counted_at_finish=True, window_s=60.0)
+        tokens = requests(150)(min(second, 400)) + requests(75)(max(0, second - 599))
+        running = 0.0 if 400 <= second < 600 else 10.0
+        return engine(second, tokens, running=running, counted_at_finish=True, window_s=60.0)
 
-    found = chats(reading, 200)
+    found = [job.tokens_per_s for job in chats(reading, 1000)]
 
-    assert {job.tokens_per_s for job in found[60:]} == {100}
-    assert {job.tokens_per_s_per_w for job in found[60:]} == {0.2}
-    assert {job.tokens_per_s for job in found[:60]} == {None}
-    assert all(job.counted_at_finish for job in found)
+    assert set(found[120:460]) == {150}
+    assert set(found[460:600]) == {0}
+    assert set(found[600:759]) == {None}
+    assert off(found[759:], 75) <= 0.01
+
+
+def test_an_engine_that_has_not_begun_is_idle_after_a_window() -> None:
+    found = at_finish(62, lambda _: 0.0, running=0.0)
+
+    assert [job.tokens_per_s for job in found] == [None] * 60 + [0, 0]
+    assert found[-1].tokens_per_s_per_w == 0
+
+
+@pytest.mark.parametrize("broken", ["restart", "gap"])
+def test_bursts_on_either_side_of_a_restart_or_a_gap_are_not_joined(broken: str) -> None:
+    """Bursts every 40 s; at second 410 it starts again, or four readings are missing. The next are at 440, 480, 520."""
+
+    def reading(second: int) -> EngineReading | None:
+        tokens = requests(150)(second)
+        if broken == "gap":
+            is_there = not 410 <= second < 414
+            return engine(second, tokens, counted_at_finish=True, window_s=60.0) if is_there else None
+        tokens -= 60000 * (second >= 410)
+        return engine(second, tokens, int(second >= 410), counted_at_finish=True, window_s=60.0)
+
+    found = [job.tokens_per_s for job in chats(reading, 600)]
+
+    assert set(found[120:410]) == {150}
+    assert set(found[410:520]) == {None}
+    assert set(found[520:]) == {150}
+
+
+def test_bursts_are_kept_as_long_as_they_are_needed_and_no_longer() -> None:
+    """One a second: seven times the longest request. They are even, so the rate needs a window of them."""
+    bursts = Bursts()
+    for second in range(10_000):
+        bursts.add(Point(at(second), 10.0 * second), 0, running=1, gap_s=3.5, window_s=60)
+
+    assert len(bursts._increases) == 2101
+    assert bursts.rate(60) == Rate(10, at(9939), at(9999))
 
 
 @pytest.mark.parametrize("kind", ["vllm", "sglang", "tensorrt_llm", "dynamo", "nim", "tgi", "llama_cpp", "lmdeploy"])
 def test_every_engine_serves_100_tokens_a_second_across_its_page(kind: str) -> None:
-    """Over real HTTP: two minutes, a restart, two minutes; the tokens between ticks are what downstream adds up."""
+    """Over real HTTP: four minutes, a restart, four minutes; the tokens between ticks are what downstream adds up."""
     rates, ticks = Rates(), []
     with playing(Play(kind, tokens_per_s=100)) as server:
         scraper = Scraper(EngineSection(kind=kind, url=server.url, job="chat", timeout_s=20))
-        for second in range(241):
-            if second == 120:
+        for second in range(481):
+            if second == 240:
                 server.restart()
             reading = scraper.read(at(second))
             samples = [gpu("a", 500.0 * second, "chat")]
@@ -206,14 +377,29 @@ def test_every_engine_serves_100_tokens_a_second_across_its_page(kind: str) -> N
             server.advance(1)
         scraper.close()
 
-    window_s = int(reading.window_s)
+    first = 180 if reading.counted_at_finish else 10  # the third burst, or a window
     by_second = [tick.jobs[0].tokens_per_s for tick in ticks]
     known = [second for second, rate in enumerate(by_second) if rate is not None]
     counted = sum(tokens for earlier, later in pairwise(ticks) for _, tokens in tokens_between(earlier, later))
 
     assert {by_second[second] for second in known} == {100}
-    assert known == [*range(window_s, 120), *range(120 + window_s, 241)]
-    assert counted == (6000 + 12000 if reading.counted_at_finish else 11900 + 12000)  # 0…119 and 120…240
+    assert known == [*range(first, 240), *range(240 + first, 481)]
+    assert counted == (18000 + 24000 if reading.counted_at_finish else 23900 + 24000)  # 0…239 and 240…480
+
+
+def test_an_engine_out_of_step_is_served_right_across_its_page() -> None:
+    """A TensorRT-LLM of 150 tokens a second, over real HTTP; its requests last 40 s and end anyhow."""
+    rates, found = Rates(), []
+    with playing(Play("tensorrt_llm", tokens_per_s=150, ahead=tuple(ANYHOW))) as server:
+        scraper = Scraper(EngineSection(kind="tensorrt_llm", url=server.url, job="chat", timeout_s=20))
+        for second in range(400):
+            found.append(tick(second, rates, [scraper.read(at(second))], [gpu("a", 500.0 * second, "chat")])["chat"])
+            server.advance(1)
+        scraper.close()
+
+    known = [job.tokens_per_s for job in found if job.tokens_per_s is not None]
+    assert len(known) >= 99
+    assert off(known, 150) <= 0.1
 
 
 def host_tick(second: int, gpus: Sequence[GpuSample], found: tuple[JobSample, ...]) -> HostTick:
@@ -254,13 +440,13 @@ def test_without_the_draw_of_the_window_tokens_per_watt_are_unknown(energy: Call
 def test_engines_of_one_job_are_added_up() -> None:
     """A vLLM of 100 and a TGI of 20 tokens a second, each over its own window."""
     rates = Rates()
-    for second in range(70):
+    for second in range(200):
         one = engine(second, 100.0 * second, running=3, waiting=1, served_model="m")
         other = replace(one, kind="tgi", url="http://h:80", tokens=Tokens(1200.0 * (second // 60)))
         other = replace(other, counted_at_finish=True, window_s=60.0)
         found = tick(second, rates, [one, other], [gpu("a", 500.0 * second, "chat")])["chat"]
 
-    assert (found.tokens_total, found.tokens_per_s, found.running, found.waiting) == (6900 + 1200, 120, 6, 2)
+    assert (found.tokens_total, found.tokens_per_s, found.running, found.waiting) == (19900 + 3600, 120, 6, 2)
     assert (found.engine, found.counted_at_finish, found.served_model) == ("tgi+vllm", True, "m")
     assert found.tokens_per_s_per_w == 120 / 500
 
@@ -356,6 +542,33 @@ def test_latencies_are_those_since_the_tick_before() -> None:
     found = [tick(second, rates, [reading])["chat"].ttft for second, reading in enumerate(readings)]
 
     assert found == [None, buckets(0, 2, 1), buckets(1, 0, 0), None, None, buckets(0, 1, 0)]
+
+
+def test_latencies_of_a_real_page_are_those_since_it_was_asked_before() -> None:
+    """
+    A vLLM of 100 tokens a second: each is one gap of 20 ms, and each new request one first token after 0.3 s.
+
+    At ticks 2 and 61 it was not asked again; before 62 it starts again. Ten requests end at second 60, and ten begin.
+    """
+    rates, found = Rates(), []
+    with playing(Play("vllm", tokens_per_s=100)) as server:
+        scraper = Scraper(EngineSection(kind="vllm", url=server.url, job="chat", timeout_s=20))
+        for second, passed_s in ((0, 0), (1, 1), (2, None), (60, 59), (61, None), (62, 1), (63, 1)):
+            if second == 62:
+                server.restart()
+            if passed_s is not None:
+                server.advance(passed_s)
+                reading = scraper.read(at(second))
+            found.append(tick(second, rates, [reading])["chat"])
+        scraper.close()
+
+    bounds_s = (0.01, 0.025, 0.1, 0.5, 1, INFINITE_S)
+
+    def of(at_25_ms: float = 0, at_500_ms: float = 0) -> LatencyBuckets:
+        return LatencyBuckets(le_s=bounds_s, counts=(0, at_25_ms, 0, at_500_ms, 0, 0))
+
+    assert [job.itl for job in found] == [None, of(100), None, of(5900), None, None, of(100)]
+    assert [job.ttft for job in found] == [None, of(), None, of(0, 10), None, None, of()]
 
 
 def test_latencies_of_several_engines_are_merged() -> None:
@@ -460,6 +673,21 @@ def test_no_rate_is_ever_negative_or_above_what_was_made(doings: list[tuple[int,
         fastest = max(fastest, more / passed_s)
         readings = [] if is_silent else [engine(second, count, epoch)]
         for job in tick(second, rates, readings, [gpu("a", 500.0 * second, "chat")]).values():
+            assert job.tokens_per_s is None or 0 <= job.tokens_per_s <= fastest + 1e-9
+            assert job.tokens_per_s_per_w is None or 0 <= job.tokens_per_s_per_w <= (fastest + 1e-9) / 500
+
+
+@given(COUNTS)
+def test_nor_is_that_of_bursts(doings: list[tuple[int, bool, bool, int]]) -> None:
+    """The same, where tokens count when a request ends, with windows of 4 s; idle where nothing is counted."""
+    rates, count, epoch, second, fastest = Rates(), 0, 0, 0, 0.0
+    for tokens, restarts, is_idle, passed_s in doings:
+        second += 1 + passed_s // 2
+        more = 0 if is_idle else tokens // 100
+        count, epoch = (more, epoch + 1) if restarts else (count + more, epoch)
+        fastest = max(fastest, more / (1 + passed_s // 2))
+        reading = engine(second, count, epoch, running=0 if is_idle else 1, counted_at_finish=True, window_s=4.0)
+        for job in tick(second, rates, [reading], [gpu("a", 500.0 * second, "chat")]).values():
             assert job.tokens_per_s is None or 0 <= job.tokens_per_s <= fastest + 1e-9
             assert job.tokens_per_s_per_w is None or 0 <= job.tokens_per_s_per_w <= (fastest + 1e-9) / 500
 

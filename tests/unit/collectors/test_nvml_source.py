@@ -15,6 +15,8 @@ from collectors.sources import nvml
 from pipeline.messages.telemetry import GpuSample, Quality
 
 MIB = 1 << 20
+CLAIM = {"job", "tenant"}
+"""What no driver knows."""
 
 
 def test_a_healthy_gpu_is_read_in_watts_joules_and_seconds() -> None:
@@ -78,7 +80,7 @@ def test_what_a_card_does_not_know_is_absent_and_not_zero(profile: str, absent: 
     with measured(fresh(gpus=1, profile=profile)) as source:
         (gpu,) = source.gpus()
 
-    assert {name for name in gpu.__struct_fields__ if getattr(gpu, name) is None} - {"job"} == absent
+    assert {name for name in gpu.__struct_fields__ if getattr(gpu, name) is None} - CLAIM == absent
     assert gpu.quality == ()
 
 
@@ -99,6 +101,60 @@ def test_a_card_that_answers_one_power_field_has_the_other_s() -> None:
     assert gpu.read_at is not None
 
 
+POWER_FIELDS = (185, 186, 190, 192, ENERGY)
+
+
+def without_power_fields(profile: str) -> nvml_double.State:
+    """Return a host of one GPU whose driver has no fields of power and energy, as driver 515."""
+    host = fresh(gpus=1, profile=profile)
+    host.gpu(0).unsupported[: len(POWER_FIELDS)] = POWER_FIELDS
+    return host
+
+
+@pytest.mark.parametrize(
+    ("profile", "power_w", "average_w"),
+    [("l40s", None, 110.01), ("h100", None, 629.45), ("a100", 388.0, None), ("t4", 70.0, None)],
+)
+def test_a_driver_without_power_fields_is_asked_by_calls_of_their_own(
+    profile: str, power_w: float | None, average_w: float | None
+) -> None:
+    """What nvmlDeviceGetPowerUsage tells is the instant up to GA100, and the mean of a second on later chips."""
+    host = without_power_fields(profile)
+    with measured(host) as source:
+        source.reading()
+        reading = source.reading(10)
+    (gpu,) = reading.gpus
+
+    assert (gpu.power_w, gpu.average_w) == (power_w, average_w)
+    assert gpu.energy_j == pytest.approx(10 * (power_w or average_w or 0))
+    assert (gpu.enforced_w, gpu.requested_w) == (gpu.max_w, gpu.max_w)
+    assert (gpu.quality, reading.troubles) == ((), ())
+
+
+def test_a_gpu_that_tells_no_power_at_all_is_said() -> None:
+    host = without_power_fields("l40s")
+    host.fail("nvmlDeviceGetPowerUsage", nvml_double.NOT_SUPPORTED)
+    with measured(host) as source:
+        reading = source.reading()
+
+    assert (reading.gpus[0].power_w, reading.gpus[0].average_w, reading.gpus[0].requested_w) == (None, None, 350)
+    assert reading.troubles == (f"{host.uuid(0)} tells no power: this driver or card has none",)
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["nvmlDeviceGetPowerUsage", "nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceGetTotalEnergyConsumption"],
+)
+def test_a_driver_with_power_fields_pays_for_no_other_call(function: str) -> None:
+    host = fresh(gpus=1)
+    host.fail(function, nvml_double.HANGS)  # counts
+    with measured(host) as source:
+        source.reading(0)
+        source.reading(1)
+
+        assert host.hits(0) == 0
+
+
 def test_a_superchip_answers_for_its_module_and_is_marked() -> None:
     """Scope 0 answers nothing; scope 1 draws 800 W, CPU included, and 10 s of it are 8000 J."""
     with measured(fresh(gpus=1, profile="module-only")) as source:
@@ -107,6 +163,26 @@ def test_a_superchip_answers_for_its_module_and_is_marked() -> None:
 
     assert (module.power_w, module.energy_j) == (800.0, 8000.0)
     assert module.quality == (Quality.SCOPE_MODULE,)
+
+
+@pytest.mark.parametrize(
+    ("module_w", "draw_w", "power_w", "max_w"),
+    [((0, 0), 1100, 1100, None), ((300, 800), 1200, 1200, 800), ((300, 800), 1201, None, 800)],
+)
+def test_a_module_s_draw_is_measured_by_the_module_s_own_range(
+    module_w: tuple[float, float], draw_w: float, power_w: float | None, max_w: float | None
+) -> None:
+    """Its GPU alone may have 700 W. 1200 W is 1.5 × 800 W; where the module tells no range nothing is implausible."""
+    host = fresh(gpus=1)
+    gpu = host.gpu(0)
+    gpu.scope_mask = 0b10
+    gpu.module_min_mw, gpu.module_max_mw = map(nvml_double.milliwatts, module_w)
+    host.set_reported_w(0, draw_w)
+    with measured(host) as source:
+        (module,) = source.gpus()
+
+    assert (module.power_w, module.min_w, module.max_w) == (power_w, module_w[0] or None, max_w)
+    assert (Quality.IMPLAUSIBLE in module.quality) == (power_w is None)
 
 
 def test_scope_probing_asks_for_the_gpus_own_power_first() -> None:
@@ -212,7 +288,7 @@ def test_clocks_follow_the_draw() -> None:
 def test_slow_figures_stand_between_two_looks_at_them() -> None:
     """At 10 Hz memory is asked for once a second, power every time."""
     host = fresh(gpus=1)
-    with measured(host, nvml.Settings(slow_period_s=0.9)) as source:
+    with measured(host, nvml.Settings(slow_period_s=0.9, timeout_s=1)) as source:
         source.reading(0)
         host.gpu(0).memory_used_b = 5 * MIB
         host.set_reported_w(0, 321)
@@ -241,7 +317,7 @@ def test_a_call_that_fails_costs_its_own_figure_only(function: str, absent: set[
     with measured(host) as source:
         (gpu,) = source.gpus()
 
-    assert {name for name in gpu.__struct_fields__ if getattr(gpu, name) is None} - {"job"} == absent
+    assert {name for name in gpu.__struct_fields__ if getattr(gpu, name) is None} - CLAIM == absent
     assert gpu.power_w == 629.45
 
 

@@ -15,7 +15,7 @@ from collectors.sources import nvml
 def readings(request: pytest.FixtureRequest) -> tuple[Reading, Reading]:
     """Return two readings of a host of two such cards, by the machine's clock."""
     fresh(gpus=2, profile=request.param).set_time(0)
-    source = nvml.connect(nvml.Settings(xids=False))
+    source = nvml.connect(nvml.Settings(xids=False, timeout_s=1))
     try:
         return two_readings(source)
     finally:
@@ -31,6 +31,6 @@ def test_what_holds_everywhere_holds_of_the_stand_in(
 
 def test_closing_is_no_end() -> None:
     fresh(gpus=2)
-    source = nvml.connect(nvml.Settings(xids=False))
+    source = nvml.connect(nvml.Settings(xids=False, timeout_s=1))
     closing_is_no_end(source)
     source.close()

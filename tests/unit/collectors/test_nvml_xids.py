@@ -2,11 +2,13 @@
 
 import threading
 
+import pytest
 from doubles.gpu_host import eventually
 from doubles.nvml.nvml_double import GPU_IS_LOST, NOT_SUPPORTED, State
 from doubles.nvml_host import Measured, fresh, measured
 
-from collectors.nvml.xids import ALERTS
+from collectors import SourceError
+from collectors.runner import ALERT_XIDS
 from collectors.sources import nvml
 from pipeline.messages.telemetry import Quality
 
@@ -27,7 +29,7 @@ def heard(source: Measured) -> dict[str, tuple[int, ...]]:
 
 def test_an_xid_is_in_the_next_reading_of_its_gpu_and_in_no_other() -> None:
     host = fresh(gpus=2)
-    with measured(host, nvml.Settings()) as source:
+    with measured(host, nvml.Settings(timeout_s=1)) as source:
         source.reading(0)
         listened_to(host, 1)
         host.push_xid(1, 79)
@@ -38,7 +40,7 @@ def test_an_xid_is_in_the_next_reading_of_its_gpu_and_in_no_other() -> None:
 
 def test_xids_keep_their_order() -> None:
     host = fresh(gpus=1)
-    with measured(host, nvml.Settings()) as source:
+    with measured(host, nvml.Settings(timeout_s=1)) as source:
         source.reading(0)
         listened_to(host)
         for xid in (31, 48, 31):
@@ -57,7 +59,7 @@ def test_xids_keep_their_order() -> None:
 def test_a_gpu_that_falls_off_the_bus_still_says_why() -> None:
     """XID 79 and the loss come together: the sample without figures carries it."""
     host = fresh(gpus=2)
-    with measured(host, nvml.Settings()) as source:
+    with measured(host, nvml.Settings(timeout_s=1)) as source:
         source.reading(0)
         listened_to(host, 1)
         host.lose(1)
@@ -79,10 +81,27 @@ def test_a_gpu_that_hangs_still_says_why() -> None:
         assert source.gpus(1)[0].quality == (Quality.STALE,)
 
 
+def test_an_xid_of_a_reading_that_fails_is_in_the_next_one() -> None:
+    """NVML is gone for one reading, and opened anew."""
+    host = fresh(gpus=1)
+    with measured(host, nvml.Settings(timeout_s=1)) as source:
+        source.reading(0)
+        listened_to(host)
+        host.fail("nvmlDeviceGetFieldValues", 9)
+        host.push_xid(0, 79)
+        eventually(lambda: source.source.unsaid or None, "the XID has been heard")
+        with pytest.raises(SourceError):
+            source.reading(1)
+        host.mend()
+
+        assert source.gpus(40)[0].xids == (79,)
+        assert source.gpus(41)[0].xids == ()
+
+
 def test_a_card_without_events_is_no_trouble_and_the_others_are_heard() -> None:
     host = fresh(gpus=2)
     host.fail("nvmlDeviceRegisterEvents", NOT_SUPPORTED, gpu=0)
-    with measured(host, nvml.Settings()) as source:
+    with measured(host, nvml.Settings(timeout_s=1)) as source:
         assert source.reading(0).troubles == ()
         listened_to(host, 1)
         host.push_xid(0, 48)
@@ -95,7 +114,7 @@ def test_a_wait_that_fails_is_tried_again() -> None:
     """A GPU off the bus makes waiting fail at once, every time: it is neither the end nor a busy loop."""
     host = fresh(gpus=1)
     host.fail("nvmlEventSetWait", GPU_IS_LOST)
-    with measured(host, nvml.Settings()) as source:
+    with measured(host, nvml.Settings(timeout_s=1)) as source:
         source.reading(0)
         listened_to(host)
         eventually(lambda: host.hits(0) or None, "a wait has failed")
@@ -109,7 +128,7 @@ def test_a_wait_that_fails_is_tried_again() -> None:
 def test_a_gpu_that_appears_is_listened_to() -> None:
     host = fresh(gpus=2)
     host.set_count(1)
-    with measured(host, nvml.Settings(rescan_s=10)) as source:
+    with measured(host, nvml.Settings(rescan_s=10, timeout_s=1)) as source:
         source.reading(0)
         host.set_count(2)
         source.reading(10)
@@ -121,7 +140,7 @@ def test_a_gpu_that_appears_is_listened_to() -> None:
 
 def test_nobody_listens_after_closing() -> None:
     host = fresh(gpus=1)
-    with measured(host, nvml.Settings()) as source:
+    with measured(host, nvml.Settings(timeout_s=1)) as source:
         source.reading(0)
         listened_to(host)
         source.source.close()
@@ -140,5 +159,5 @@ def test_nobody_listens_where_it_is_not_wanted() -> None:
 
 def test_a_program_s_own_faults_alert_nobody() -> None:
     """13, 31 and 43 are an application's; 63 and 92 report what is already mended."""
-    assert not ALERTS & {13, 31, 43, 63, 92}
-    assert {48, 79, 119} <= ALERTS
+    assert not ALERT_XIDS & {13, 31, 43, 63, 92}
+    assert {48, 79, 119} <= ALERT_XIDS

@@ -454,3 +454,20 @@ def test_what_is_no_bmc_is_said() -> None:
         with pytest.raises(SourceError, match="is that a BMC with Redfish"):
             source.read(NOON)
         source.close()
+
+
+def test_a_bmc_that_told_less_for_a_while_is_looked_at_again() -> None:
+    """For a moment EnvironmentMetrics is empty and Power answers; ten minutes later the energy is back."""
+    tree = redfish_tree.server(power_w=5200, energy_j=9.5e9)
+    whole = tree[NODE]
+    tree[f"{CHASSIS}/Node"] = {**tree[f"{CHASSIS}/Node"], "Power": {"@odata.id": f"{CHASSIS}/Node/Power"}}
+    tree[f"{CHASSIS}/Node/Power"] = {"PowerControl": [{"PowerConsumedWatts": 5100}]}
+    with redfish_tree.serve(tree) as bmc, reading(bmc) as source:
+        bmc.tree[NODE] = {"PowerWatts": {"Reading": None}}
+        poor = source.read(NOON).meters[0]
+        bmc.tree[NODE] = whole
+        soon, later = source.read(after(9)).meters[0], source.read(after(10)).meters[0]
+
+    assert (poor.power_w, poor.energy_j) == (5100, None)
+    assert (soon.power_w, soon.energy_j) == (5100, None)
+    assert (later.power_w, later.energy_j) == (5200, 9.5e9)

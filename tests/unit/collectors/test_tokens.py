@@ -177,7 +177,12 @@ def test_what_is_pushed_replaces_what_the_same_name_pushed_before() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [('firmwatt_job_tokens_total{job="a"} five', "not a count"), ("#" * (MAX_LENGTH + 1), "longer than 1048576")],
+    [
+        ('firmwatt_job_tokens_total{job="a"} five', "not a count"),
+        ("#" * (MAX_LENGTH + 1), "longer than 1048576"),
+        ("", "no firmwatt_job_tokens_total in it"),
+        ('firmwatt_job_token_total{job="a"} 5\n', "no firmwatt_job_tokens_total in it"),
+    ],
 )
 def test_a_push_that_is_refused_leaves_the_one_before(text: str, reason: str) -> None:
     board = TokenBoard()
