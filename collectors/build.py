@@ -55,7 +55,7 @@ def _connected(config: Path, family: str, names: Sequence[str]) -> dict[str, Any
     """Return the plug-ins *names* of a *family*, each connected with its table of the settings."""
     connected: dict[str, Any] = {}
     for name in names:
-        with placed(config, "collector", f"{family}s"):
+        with placed(config, "collector", key=f"{family}s"):
             if name in connected:
                 raise ConfigError(f"{name!r} is named twice")
             plugin = plugins.load(f"collectors.{family}s", name)

@@ -119,13 +119,13 @@ def names_in(path: Path, family: str, known: list[str]) -> list[str]:
 
 
 @contextmanager
-def placed(path: Path, *where: str | int) -> Iterator[None]:
-    """Turn any expected error within into a `ConfigError` that names the line of the value at *where* in *path*."""
+def placed(path: Path, *section: str | int, key: str = "") -> Iterator[None]:
+    """Turn any expected error within into a `ConfigError` that names *section* of *path* and the line of its *key*."""
     try:
         yield
     except FirmwattError as error:
-        line = _line(_text(path), where)
-        raise ConfigError(f"{path}, line {line}, section [{_name(where[:-1] or where)}]: {error}") from error
+        line = _line(_text(path), (*section, key) if key else section)
+        raise ConfigError(f"{path}, line {line}, section [{_name(section)}]: {error}") from error
 
 
 def _refuse_others(path: Path, steps: Keys, known: list[str]) -> list[str]:

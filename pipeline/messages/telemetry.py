@@ -139,7 +139,7 @@ class JobSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counted_at_finish: bool = False
     """The engine counts a request's tokens when it ends: rates mean something over minutes, not over a second."""
     tokens_per_s: float | None = None
-    """Generated tokens a second over the engine's window, or over its bursts; None where that holds a restart or gap."""
+    """Generated tokens a second over the engine's window or bursts; None where that holds a restart or a gap."""
     tokens_per_s_per_w: float | None = None
     """Tokens over joules of the GPUs that serve the job, over the same span."""
     running: float | None = None
