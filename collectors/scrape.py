@@ -37,7 +37,8 @@ class EngineSection(Section, frozen=True, kw_only=True):
     """Whose tokens these are; empty: of the job that claims `gpus`."""
     gpus: tuple[str, ...] = ()
     """UUIDs of the GPUs that serve; empty: those that the job claims."""
-    period_s: Positive = 1.0
+    period_s: Positive = 2.0
+    """An engine's page of 300 kB costs as much as the GPUs beside it; rates are over ten seconds or more."""
     timeout_s: Positive = 0.8
     """For the whole page, seconds of the machine."""
     window_s: Positive | None = None

@@ -10,8 +10,10 @@ import pynvml
 
 from collectors.nvml.codes import TIMEOUT, UNINITIALIZED, NVMLError
 
-WAIT_MS = 50
-"""How long one wait takes where nothing happens, and so how long `stop` does, while no GPU is measured."""
+WAIT_MS = 1
+"""NVML keeps events until they are fetched, so one need not be waited for…"""
+POLL_S = 0.5
+"""…but asked for so often: a wait of NVML's own cannot be ended when the driver is to be let go of."""
 PAUSE_S = 1.0
 """Between waits that fail: one that answers GPU_IS_LOST does so at once, every time."""
 
@@ -73,8 +75,7 @@ class Xids:
             except NVMLError as error:
                 if error.value == UNINITIALIZED:
                     return
-                if error.value != TIMEOUT:
-                    over.wait(PAUSE_S)
+                over.wait(POLL_S if error.value == TIMEOUT else PAUSE_S)
                 continue
             uuid = uuids.get(_address(event.device))
             if uuid is not None:

@@ -49,7 +49,7 @@ def measured(folder: Path, bootstrap: str, url: str, period_s: float, seconds: f
     host = GpuHost.make("bench", folder, gpus=GPUS)
     host.configure(bootstrap, Clock())
     with host.config.open("a") as file:
-        file.write(f'[[engine]]\nkind = "vllm"\nurl = "{url}"\njob = "train"\nperiod_s = {max(period_s, 1.0)}\n')
+        file.write(f'[[engine]]\nkind = "vllm"\nurl = "{url}"\njob = "train"\n')
     host.amend("[collector]", f"[collector]\nperiod_s = {period_s}")
     plain = [sys.executable, "-m", "doubles.plain_exporter", str(seconds + 2 * WARM_UP_S), str(period_s), url]
     environment = os.environ | nvml_double.environment(folder, host.state) | {"PYTHONPATH": str(TESTS)}
