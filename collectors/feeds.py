@@ -72,8 +72,7 @@ class Feed(Generic[T]):
         self._collect()
         if self.answered_at is None:
             return None
-        holds = timedelta() if self.in_step else HELD_PERIODS * self.period
-        return self._last if now - self.answered_at <= holds else None
+        return self._last if now - self.answered_at <= HELD_PERIODS * self.period else None
 
     def leave(self, close: Callable[[], None]) -> "Future[Any]":
         """Call *close* in the lane once the question that is out has been answered, which nobody waits for any more."""

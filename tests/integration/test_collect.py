@@ -15,6 +15,7 @@ import pytest
 from doubles.gpu_host import GpuHost, eventually
 from doubles.nvml import nvml_double
 
+from collectors.spool import Spool
 from pipeline.clock import Clock, real_clock_from
 from pipeline.codec import Codec
 from pipeline.kafka import consumer
@@ -239,6 +240,19 @@ def test_a_second_collector_on_the_same_spool_is_refused(host: GpuHost) -> None:
     assert "another collector" in done.stderr
 
 
+def test_a_last_tick_of_a_newer_version_stops_no_start(host: GpuHost) -> None:
+    """Rolled back past a version that knew another quality mark: new epochs begin, and the host is measured."""
+    newer = b'{"type":"host-tick.v1","host":"collect-host","site":"s","boot":"b","seq":1,'
+    newer += b'"measured_at":"2026-07-23T12:00:00Z","gpus":[{"uuid":"g","model":"m","quality":["from_the_future"]}]}'
+    with Spool.open(host.folder / "spool", 512_000_000) as spool:
+        spool.append(spool.next_seq, newer)
+
+    host.start("collect")
+
+    assert "the spool's last tick cannot be read" in host.log("collect")
+    assert "ready: collect-host" in host.log("collect")
+
+
 def test_logs_can_be_json_lines(host: GpuHost) -> None:
     host.amend("[collector]", '[collector]\nlog = "json"')
     host.start("collect")
@@ -332,6 +346,10 @@ def test_a_driver_without_power_fields_is_said_to_be_too_old(tmp_path: Path) -> 
         ("[source.nvml]\n[source.nvlm]", "line 2: no part of firmwatt reads [source.nvlm]; did you mean 'nvml'?"),
         ("[source.redfish]\nurl = 'https://b'\npassword = 'x'", "line 3, section [source.redfish]: unknown key 'passw"),
         ("[[engine]]\nkind = 'vllm'\nurl = 'h:1'\njob = 'j'", "line 1, section [engine]: not a URL: 'h:1'"),
+        (
+            2 * "[[engine]]\nkind = 'vllm'\nurl = 'http://x'\njob = 'a'\n",
+            "line 5, section [engine]: http://x is named twice",
+        ),
         ("[collector]\nlisten = '9465'", "line 2, section [collector]"),
         ("[collector]\nperiod_s = inf", "line 2, section [collector]: Expected `float` <= 3.0"),
         (
