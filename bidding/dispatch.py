@@ -5,7 +5,7 @@ From an instruction to power caps, and from measured load to the next correction
                  ╰─╮      ╭ above: deepen         T3 first, then T2, then T1, never T0
     target  ┄┄┄┄┄┄┄┄╰──╮┄╭╯┄┄┄┄┄┄┄┄┄┄┄┄
                        ╰─╯ below: relax    correct: every few seconds, outside a deadband
-             lead │ interval │ interval │ lease ends by itself
+             lead │ interval │ interval │ way back │ lease ends by itself
 
 Relief is what the pools publish: measured draw minus the draw at a cap, at the levels of `CAP_SHARES`, straight lines
 between them. During an event the draw is the capped one, so a pool's relief at its present cap is nothing and what is
@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from bidding.capacity import ORDER, Finding, floor_index
-from pipeline.messages.control import LeaseCommand, PoolCap
+from pipeline.messages.control import RELEASE_S, LeaseCommand, PoolCap
 from pipeline.messages.telemetry import CAP_SHARES, HostRecord, PoolLoad, SiteCapacity, Tier
 from pipeline.tiers import FLOOR_SHARE
 
@@ -166,6 +166,8 @@ class Lease:
     issued_at: datetime
     expires_at: datetime
     seq: int
+    release_s: float = RELEASE_S
+    """How long the hosts' way back takes, the last part of the lease; seconds of the clock."""
 
 
 def commands(current: Plan, directory: Iterable[HostRecord], lease: Lease) -> list[LeaseCommand]:
@@ -187,6 +189,7 @@ def commands(current: Plan, directory: Iterable[HostRecord], lease: Lease) -> li
             not_before=lease.issued_at,
             expires_at=lease.expires_at,
             caps=caps,
+            release_s=lease.release_s,
         )
         for host, caps in sorted(by_host.items())
         if caps
@@ -217,6 +220,10 @@ def next_seq(now: datetime, highest: int) -> int:
     return max(int(now.timestamp() * 1e6), highest + 1)
 
 
-def lease_end(now: datetime, event_end: datetime, longest: timedelta) -> datetime:
-    """Return when a lease issued *now* ends: with the event, or earlier where leases must be renewed."""
-    return min(event_end, now + longest)
+def lease_end(now: datetime, event_end: datetime, longest: timedelta, release: timedelta) -> datetime:
+    """
+    Return when a lease issued *now* ends: a way back after the event, or earlier where leases must be renewed.
+
+    Hosts begin their way back *release* before a lease ends, so that nothing is left of it when it has.
+    """
+    return min(event_end + release, now + longest)

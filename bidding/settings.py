@@ -13,6 +13,7 @@ from bidding.pricing import TierCost
 from bidding.submit import Patience
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError
+from pipeline.messages.control import RELEASE_S
 from pipeline.messages.telemetry import Tier
 from pipeline.settings import ClockSection, Kafka, Positive, Section, Site, load
 
@@ -91,6 +92,8 @@ class Bidding(Section, frozen=True, kw_only=True):
     """Share of the award by which load may differ from target before it is corrected."""
     lease_s: Annotated[float, msgspec.Meta(gt=0, le=900)] = 600
     """Longest lease; longer events are renewed at half of it. Hosts refuse more than 15 minutes by default."""
+    release_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = RELEASE_S
+    """How long after an event hosts take to go back, in stages; leases end that much later than the event."""
     meter_wait_s: NotNegative = 90
     """How long to wait after an interval for metering that covers every host; then what there is counts."""
     settle_wait_s: Positive = 120

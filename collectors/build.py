@@ -1,4 +1,8 @@
-"""A collector put together from its settings file. Nothing is measured, asked or opened yet."""
+"""
+A collector, or an actuator, put together from its settings file. Nothing is measured, asked or opened yet.
+
+What both need stands here once: the plug-ins that the settings name, each with its table.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,12 +21,8 @@ from pipeline.settings import ClockSection, Site, check_tables, load, load_each,
 
 def collector(config: Path, host: str = "") -> Collector:
     """Return the collector that *config* describes; `ConfigError`, with file and line, for whatever cannot work."""
-    check_tables(config)
+    check(config)
     section = load(config, "collector", settings.Collector)
-    for family in ("source", "mapping"):
-        package = f"collectors.{family}s"
-        for name in names_in(config, family, plugins.available(package)):
-            load(config, f"{family}.{name}", plugins.load(package, name).Settings)
     engines = load_each(config, "engine", EngineSection)
     _refuse_twins(config, engines)
     return Collector(
@@ -32,8 +32,8 @@ def collector(config: Path, host: str = "") -> Collector:
             simulated=section.simulated,
         ),
         clock=load(config, "clock", ClockSection).clock(),
-        sources=_connected(config, "source", section.sources),
-        mappings=_connected(config, "mapping", section.mappings),
+        sources=connected(config, "collector", "source", section.sources),
+        mappings=connected(config, "collector", "mapping", section.mappings),
         engines=[_engine(config, number, engine) for number, engine in enumerate(engines)],
         board=TokenBoard(section.tokens),
         period=timedelta(seconds=section.period_s),
@@ -51,18 +51,27 @@ def _refuse_twins(config: Path, engines: Sequence[EngineSection]) -> None:
         seen.add(engine.url)
 
 
-def _connected(config: Path, family: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return the plug-ins *names* of a *family*, each connected with its table of the settings."""
-    connected: dict[str, Any] = {}
+def check(config: Path) -> None:
+    """Raise `ConfigError`, with file and line, for a table that nobody reads and for plug-ins that do not exist."""
+    check_tables(config)
+    for family in ("source", "mapping", "lever"):
+        package = f"collectors.{family}s"
+        for name in names_in(config, family, plugins.available(package)):
+            load(config, f"{family}.{name}", plugins.load(package, name).Settings)
+
+
+def connected(config: Path, part: str, family: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return the plug-ins *names* of a *family* that table *part* lists, each connected with its own table."""
+    found: dict[str, Any] = {}
     for name in names:
-        with placed(config, "collector", key=f"{family}s"):
-            if name in connected:
+        with placed(config, part, key=f"{family}s"):
+            if name in found:
                 raise ConfigError(f"{name!r} is named twice")
             plugin = plugins.load(f"collectors.{family}s", name)
         section = load(config, f"{family}.{name}", plugin.Settings)
         with placed(config, family, name):
-            connected[name] = plugin.connect(section)
-    return connected
+            found[name] = plugin.connect(section)
+    return found
 
 
 def _engine(config: Path, number: int, section: EngineSection) -> Feed[Any]:

@@ -10,16 +10,14 @@ What ticks wait for is asked at every one, and its answer holds for that one alo
 One that hangs holds up nobody else, and what it said last is not said for ever.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from collectors import RestartNeededError, SourceError
-from collectors.lanes import Lane
+from collectors.lanes import Lane, settled
 
 log = logging.getLogger(__name__)
 
@@ -109,15 +107,5 @@ async def answers(feeds: Iterable[Feed[Any]], within_s: float, now: datetime, *,
 
     Only what was asked at *now* is waited for, seconds of the machine: one that hangs costs the tick that asked it.
     """
-    loop, answered = asyncio.get_running_loop(), asyncio.Event()
     out = [future for feed in feeds if (feed.in_step or every) and (future := feed.pending(now)) is not None]
-
-    def look(_: object) -> None:
-        if all(future.done() for future in out) and not loop.is_closed():
-            loop.call_soon_threadsafe(answered.set)
-
-    for future in out:
-        future.add_done_callback(look)
-    if out:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(answered.wait(), within_s)
+    await settled(out, within_s)

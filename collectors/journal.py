@@ -1,24 +1,86 @@
 """
-What an actuator must still know after kill -9: the limits it found, and the highest sequence it obeyed.
+What an actuator must still know after kill -9: what it found, what it set, which leases hold, the highest sequence.
 
 One small JSON file, replaced whole: written beside, fsynced, renamed, the folder fsynced. It is on disk before any
-limit is touched, so whoever starts next can put everything back.
+control is touched, so whoever starts next can put everything back. Leases are kept as they were signed, and verified
+again; their times are seconds since the machine started, which no clock change moves.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from collectors.levers import FREE, Key
 from pipeline import files
 from pipeline.errors import ConfigError, EnvironmentProblem
+from pipeline.messages.control import Kind, SignedCommand
+
+
+class KeptLease(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A lease that is not over."""
+
+    signed: SignedCommand
+    begins_up_s: float
+    ends_up_s: float
+
+
+class Touched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One control that may be other than it was found; None is `FREE`."""
+
+    previous: float | None
+    level: float | None = None
+    """What was set last, or is about to be; as `previous` if nothing holds it."""
+    highest: float | None = None
+    """From where on nothing was held back then; a share is taken of this, not of what we have made of it."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The journal's content."""
 
+    boot: str = ""
+    """The run of the machine in which it was written."""
     highest_seq: int = 0
+    touched: dict[Kind, dict[str, Touched]] = {}
+    """By kind and subject. Empty: nothing of ours is in force."""
+    leases: tuple[KeptLease, ...] = ()
+    deadline_up_s: float | None = None
+    """When the last lease that held ends."""
     previous_w: dict[str, float] = {}
-    """By GPU UUID, the limit that held before the first cap. Empty: nothing of ours is in force."""
+    """By GPU UUID, what version 0.1 found before its first cap; only read."""
+
+    def previous(self) -> dict[Key, float]:
+        """Return what held before the first touch."""
+        older = {Key(Kind.POWER, uuid): limit_w for uuid, limit_w in self.previous_w.items()}
+        return {**older, **{key: _level(one.previous) for key, one in self._each()}}
+
+    def levels(self) -> dict[Key, float]:
+        """Return what was set last, of controls that were held back."""
+        return {
+            key: _level(touched.level)
+            for key, touched in self._each()
+            if _level(touched.level) != _level(touched.previous)
+        }
+
+    def highest(self) -> dict[Key, float]:
+        """Return from where on nothing was held back before the first touch; nothing for power limits of 0.1."""
+        return {key: _level(one.highest) for key, one in self._each()}
+
+    def _each(self) -> Iterator[tuple[Key, Touched]]:
+        return ((Key(kind, subject), one) for kind, found in self.touched.items() for subject, one in found.items())
+
+
+def touched(
+    previous: Mapping[Key, float], levels: Mapping[Key, float], highest: Mapping[Key, float]
+) -> dict[Kind, dict[str, Touched]]:
+    """Return what a record says of the controls in *previous*, those of them held at *levels*."""
+    found: dict[Kind, dict[str, Touched]] = {}
+    for key, level in previous.items():
+        one = Touched(
+            previous=_number(level), level=_number(levels.get(key, level)), highest=_number(highest.get(key, level))
+        )
+        found.setdefault(key.kind, {})[key.subject] = one
+    return found
 
 
 class Journal:
@@ -30,7 +92,7 @@ class Journal:
         self.record = _read(path) if path else Record()
 
     def write(self, record: Record) -> None:
-        """Return once *record* is on disk; `EnvironmentProblem` if that fails, and then nothing may be touched."""
+        """Return once *record* is on disk; `EnvironmentProblem` if that fails, and then nothing may be held back."""
         if record == self.record:
             return
         if self._path:
@@ -42,6 +104,14 @@ class Journal:
         self.record = record
 
 
+def _level(number: float | None) -> float:
+    return FREE if number is None else number
+
+
+def _number(level: float) -> float | None:
+    return None if level == FREE else level
+
+
 def _read(path: Path) -> Record:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
@@ -49,7 +119,7 @@ def _read(path: Path) -> Record:
         return Record()
     except OSError as error:
         raise EnvironmentProblem(f"cannot read the journal {path}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} is no journal ({error}); compare limits with `nvidia-smi -q -d POWER`, then remove it"
         ) from error

@@ -1,10 +1,12 @@
 """Threads for calls that may never return: a caller waits as long as it likes, and the process can still end."""
 
+import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -54,3 +56,18 @@ class Lane(Generic[T]):
             except BaseException as error:  # noqa: BLE001 - whatever it is belongs to whoever asked
                 answer.set_exception(error)
             del work, answer
+
+
+async def settled(calls: "Collection[Future[Any]]", within_s: float) -> None:
+    """Return once all of *calls* are done, however they ended, or after *within_s* seconds of the machine."""
+    loop, all_done = asyncio.get_running_loop(), asyncio.Event()
+
+    def look(_: object) -> None:
+        if all(call.done() for call in calls) and not loop.is_closed():
+            loop.call_soon_threadsafe(all_done.set)
+
+    for call in calls:
+        call.add_done_callback(look)
+    if calls:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(all_done.wait(), within_s)

@@ -1,138 +1,105 @@
 """
-The actuator's decisions: which commands to obey, and which limits hold when. Pure; shells set the limits.
+The actuator's decisions: which level every control is to have at an instant. Pure; shells turn the controls.
 
-    previous ─────────┐                                    ┌─────   4/4: exactly `previous_w`, the lease is over
+    previous ─────────┐                                    ┌─────   4/4: exactly as it was, the lease is over
                       │                            ┌───────┘
                       │                    ┌───────┘
                       │            ┌───────┘  1/4 of the way back
     cap               └────────────┘
-                  not_before   expires_at       each stage `release_stage` after the one before
+                  begins_at   holds_until               ends_at
                                    ├─jitter─┤   the same for a host every time, less than one stage: a site's hosts
                                                 do not come back at one instant, which would be a grid event itself
 
-- A lease holds from `not_before` until `expires_at`; of several, the highest sequence that has begun holds. So a
-  renewal sent ahead of time takes over without a gap, and a lease that starts no later than an older one erases it.
-- A command without caps starts the staged release at once, from whatever holds, and erases what was planned.
+- A lease's way back is its last part: at `ends_at` nothing of it is left. Of several leases, the highest sequence that
+  has begun holds. So a renewal sent ahead of time takes over without a gap, and a lease that starts no later than an
+  older one erases it.
+- Whatever is no longer held goes back in stages, each control from where it is: after a release command, silence or
+  SIGTERM, out of a stale journal, or because the lease that took over does not name it. Protection alone is at once:
+  a GPU that turns T0 is let go in the same step.
 - ``kind="safety"`` latches: it has no end of its own, and only a safety command may follow it.
-- No limit is ever above the one that held before we came, nor below the floor of tier and device; T0 is never touched.
+- A power limit moves in strokes of at most `max_step_w`, no faster than `max_rate_w_per_s`.
 
-Nothing here needs the network: a host that hears nothing more lets go by itself.
+Instants are of a clock that nobody can step (`collectors.steady`). Nothing here needs the network: a host that hears
+nothing more lets go by itself.
 """
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
-import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from collectors.settings import read_document
-from pipeline.errors import ConfigError
-from pipeline.messages.control import LeaseCommand, SignedCommand
+from collectors.bounds import PROMPT, Bounds
+from collectors.controls import Control, asked
+from collectors.levers import Key
+from pipeline.messages.control import Kind, LeaseCommand
 from pipeline.messages.telemetry import Tier
-from pipeline.tiers import floor_w
-
-_DECODER = msgspec.json.Decoder(LeaseCommand)
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What a host enforces whatever it is told. Spans of the shared clock."""
+class Lease:
+    """A command as this host keeps its time."""
 
-    max_lease: timedelta = timedelta(minutes=15)
-    max_ahead: timedelta = timedelta(hours=1)
-    """How far in the future a lease may begin."""
-    release_stages: int = 4
-    release_stage: timedelta = timedelta(seconds=5)
-
-
-class Keyring:
-    """The dispatchers a host listens to: key id → Ed25519 public key (RFC 8032)."""
-
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
-        """Take 32 raw bytes per key; raise `ConfigError` on anything else."""
-        try:
-            self._keys = {key_id: Ed25519PublicKey.from_public_bytes(raw) for key_id, raw in keys.items()}
-        except ValueError as error:
-            raise ConfigError(f"keyring: an Ed25519 public key is 32 bytes: {error}") from error
+    command: LeaseCommand
+    begins_at: datetime
+    ends_at: datetime
 
     @classmethod
-    def load(cls, path: Path) -> "Keyring":
-        """Read ``key_id = "base64 of 32 bytes"`` from a TOML file, or the same as a JSON object."""
-        return cls(read_document(path, dict[str, bytes]))
+    def of(cls, command: LeaseCommand, shift: timedelta = timedelta()) -> "Lease":
+        """Return *command* dated by a clock that is *shift* ahead of the one the dispatcher reads."""
+        return cls(command, command.not_before + shift, command.expires_at + shift)
 
-    def __contains__(self, key_id: str) -> bool:
-        return key_id in self._keys
+    @property
+    def is_safety(self) -> bool:
+        """Whether it latches."""
+        return self.command.kind == "safety" and not self.command.is_release
 
-    def verifies(self, signed: SignedCommand) -> bool:
-        """Tell whether the key it names made the signature over exactly these payload bytes."""
-        try:
-            self._keys[signed.key_id].verify(signed.signature, signed.payload)
-        except InvalidSignature:
-            return False
-        return True
+    @property
+    def holds_until(self) -> datetime:
+        """When its way back begins: its last `release_s`, at most half of it."""
+        return self.ends_at - min(timedelta(seconds=self.command.release_s), (self.ends_at - self.begins_at) / 2)
 
-
-class RefusalCode(StrEnum):
-    """Why a command is not obeyed, in the order of the checks."""
-
-    UNKNOWN_KEY = "unknown_key"
-    BAD_SIGNATURE = "bad_signature"
-    MALFORMED = "malformed"
-    WRONG_HOST = "wrong_host"
-    REPLAYED = "replayed"
-    EXPIRED = "expired"
-    TOO_FAR_AHEAD = "too_far_ahead"
-    BAD_LENGTH = "bad_length"
-    BAD_CAP = "bad_cap"
-    PROTECTED_TIER = "protected_tier"
-    LATCHED = "latched"
+    def holds(self, now: datetime) -> bool:
+        """Tell whether its levels are in force at *now*, given that it has begun."""
+        return not self.command.is_release and (self.is_safety or now < self.holds_until)
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A no, with the reason an operator reads."""
+class WayBack:
+    """One control on its way to what it was."""
 
-    reason: str
-    code: RefusalCode
-    command: LeaseCommand | None = None
-    """What was refused; None where the bytes could not be trusted and were not looked at."""
+    start: float
+    """Its level when that began."""
+    begins_at: datetime
+    ends_at: datetime
 
-
-@dataclass(frozen=True)
-class Release:
-    """A staged way back to the previous limits."""
-
-    first_raise_at: datetime
-    from_w: Mapping[str, float]
-    """Limits by GPU UUID when it started."""
-
-    def share(self, now: datetime, bounds: Bounds) -> float:
-        """Return how much of the way is gone: 0 before the first raise, 1 from the last on or if none is needed."""
-        if not self.from_w:
+    def share_gone(self, now: datetime, host: str, stages: int) -> float:
+        """Return how much of the way is gone: 0 before the first stage, 1 from the last on."""
+        stage = (self.ends_at - self.begins_at) / stages
+        if now >= self.ends_at or not stage:
             return 1.0
-        stages = (now - self.first_raise_at) // bounds.release_stage + 1
-        return min(max(stages, 0), bounds.release_stages) / bounds.release_stages
+        first_at = self.begins_at + stage * jitter(host)
+        return min(max((now - first_at) // stage + 1, 0), stages) / stages
 
 
 @dataclass(frozen=True)
 class HostState:
-    """What a host remembers. Never edited: `accept` and `step` return a new one."""
+    """What a host remembers. Never edited: `accept`, `let_go` and `step` return a new one."""
 
     highest_seq: int = 0
     """The highest sequence ever accepted; shells keep it on disk, so that a replay after a restart is refused."""
-    leases: tuple[LeaseCommand, ...] = ()
+    leases: tuple[Lease, ...] = ()
     """Accepted and not over, by sequence and by start: the first may hold now, the others wait."""
-    release: Release | None = None
-    limits_w: Mapping[str, float] = field(default_factory=dict)
-    """What the last step said should hold."""
+    levels: Mapping[Key, float] = field(default_factory=dict)
+    """What the last step said should hold; shells keep it on disk, too."""
+    ways_back: Mapping[Key, WayBack] = field(default_factory=dict)
+    may_move_at: Mapping[Key, datetime] = field(default_factory=dict)
+    """When the next stroke of a power limit may come."""
+    deadline: datetime | None = None
+    """When the lease that held last ends: every way back is over by then."""
+    ending: LeaseCommand | None = None
+    """What the present ways back are the end of: a lease, or the command that released it."""
     released: LeaseCommand | None = None
-    """The lease whose release the last step completed: the moment to acknowledge it."""
+    """What the last step completed the release of: the moment to acknowledge it."""
 
     @classmethod
     def initial(cls, highest_seq: int = 0) -> "HostState":
@@ -140,149 +107,156 @@ class HostState:
         return cls(highest_seq=highest_seq)
 
     @property
-    def lease(self) -> LeaseCommand | None:
-        """The newest lease that is not over."""
-        return self.leases[-1] if self.leases else None
+    def is_latched(self) -> bool:
+        """Whether a safety cap holds, or is about to."""
+        return any(lease.is_safety for lease in self.leases)
 
-    def holding(self, now: datetime) -> LeaseCommand | None:
-        """Return the lease whose turn it is at *now*, one in staged release included."""
-        return next((lease for lease in reversed(self.leases) if not lease.caps or lease.not_before <= now), None)
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held, planned or on its way back."""
+        return not (self.leases or self.levels or self.ending)
 
-
-@dataclass(frozen=True)
-class GpuLimits:
-    """One GPU as the core sees it. Watts."""
-
-    uuid: str
-    model: str
-    tier: Tier
-    min_w: float
-    max_w: float
-    previous_w: float
-    """The limit that held before the first cap; never exceeded, and restored at the end."""
+    def in_force(self, now: datetime) -> Lease | None:
+        """Return the lease whose turn it is at *now*, on its way back or not."""
+        return next((lease for lease in reversed(self.leases) if lease.begins_at <= now), None)
 
 
-def admit(  # noqa: PLR0917 - a decision with six inputs has six arguments
-    signed: SignedCommand, host: str, state: HostState, keyring: Keyring, now: datetime, bounds: Bounds
-) -> LeaseCommand | Refusal:
+def accept(state: HostState, lease: Lease) -> HostState:
     """
-    Return the command in *signed* if this *host* must obey it, else why not.
+    Return *state* with *lease* taken on: it replaces every lease that would not have begun before it.
 
-    Nothing is decoded before its signature holds. A cap above or below a GPU's limits is no reason to refuse: it is
-    clamped when applied.
+    A command that asks for nothing replaces them all, and begins at once.
     """
-    if signed.key_id not in keyring:
-        return Refusal(f"no key {signed.key_id!r} in the keyring", RefusalCode.UNKNOWN_KEY)
-    if not keyring.verifies(signed):
-        return Refusal(f"the signature is not {signed.key_id}'s over this payload", RefusalCode.BAD_SIGNATURE)
-    try:
-        command = _DECODER.decode(signed.payload)
-    except msgspec.MsgspecError as error:
-        return Refusal(f"not a lease: {error}", RefusalCode.MALFORMED)
-    return _refusal(command, host, state, now, bounds) or command
+    earlier = tuple(old for old in state.leases if old.begins_at < lease.begins_at)
+    if lease.command.is_release:
+        earlier, lease = (), replace(lease, begins_at=datetime.min.replace(tzinfo=UTC))
+    return replace(state, highest_seq=max(state.highest_seq, lease.command.seq), leases=(*earlier, lease))
 
 
-def _refusal(command: LeaseCommand, host: str, state: HostState, now: datetime, bounds: Bounds) -> Refusal | None:
-    """Return what speaks against a command whose sender is known."""
-    length, ahead = command.expires_at - command.not_before, command.not_before - now
-    pools = [(cap.tier, cap.gpu_model) for cap in command.caps]
-    latched = any(lease.kind == "safety" and lease.caps for lease in state.leases)
-    checks = (
-        (command.host != host, RefusalCode.WRONG_HOST, f"for host {command.host!r}, this is {host!r}"),
-        (
-            command.seq <= state.highest_seq,
-            RefusalCode.REPLAYED,
-            f"sequence {command.seq} is not above {state.highest_seq}",
-        ),
-        (command.expires_at <= now, RefusalCode.EXPIRED, f"expired at {command.expires_at.isoformat()}"),
-        (ahead > bounds.max_ahead, RefusalCode.TOO_FAR_AHEAD, f"begins in {ahead}, at most {bounds.max_ahead}"),
-        (
-            not timedelta(0) < length <= bounds.max_lease,
-            RefusalCode.BAD_LENGTH,
-            f"lasts {length}, must be above 0 and at most {bounds.max_lease}",
-        ),
-        (
-            not all(math.isfinite(cap.cap_w) and cap.cap_w > 0 for cap in command.caps),
-            RefusalCode.BAD_CAP,
-            "a cap is not a positive number of watts",
-        ),
-        (len(set(pools)) < len(pools), RefusalCode.BAD_CAP, "two caps for one tier and GPU model"),
-        (any(tier is Tier.T0 for tier, _ in pools), RefusalCode.PROTECTED_TIER, "T0 is never capped"),
-        (
-            latched and command.kind != "safety",
-            RefusalCode.LATCHED,
-            "a safety cap holds; only a safety command may follow it",
-        ),
-    )
-    return next((Refusal(reason, code, command) for failed, code, reason in checks if failed), None)
+def resumed(
+    leases: Iterable[Lease], levels: Mapping[Key, float], deadline: datetime | None, highest_seq: int, now: datetime
+) -> HostState:
+    """
+    Return the state of a host that finds *leases* and *levels* of an earlier run.
+
+    What ended a moment ago is completed at once, as it promised. What ended earlier is forgotten, and what it held goes
+    back in stages: many hosts may start at one time.
+    """
+    kept = tuple(lease for lease in leases if lease.is_safety or now < lease.ends_at + PROMPT)
+    is_late = deadline is None or now >= deadline + PROMPT
+    return HostState(highest_seq=highest_seq, leases=kept, levels=levels, deadline=None if is_late else deadline)
 
 
-def accept(state: HostState, lease: LeaseCommand) -> HostState:
-    """Return *state* with *lease* taken on: it replaces every lease that would not have begun before it."""
-    earlier = tuple(old for old in state.leases if lease.caps and (not old.caps or old.not_before < lease.not_before))
-    return replace(state, highest_seq=max(state.highest_seq, lease.seq), leases=(*earlier, lease))
-
-
-def caps_for(gpus: Sequence[GpuLimits], lease: LeaseCommand) -> dict[str, float]:
-    """Return the cap in watts for every GPU that *lease* names, clamped to floor and previous limit; T0 is left out."""
-    asked_w = {(cap.tier, cap.gpu_model): cap.cap_w for cap in lease.caps}
-    return {
-        gpu.uuid: min(gpu.previous_w, max(asked_w[gpu.tier, gpu.model], floor_w(gpu.tier, gpu.min_w, gpu.max_w)))
-        for gpu in gpus
-        if gpu.tier is not Tier.T0 and (gpu.tier, gpu.model) in asked_w
-    }
+def let_go(state: HostState, now: datetime) -> HostState:
+    """Return *state* without economic leases; what they hold goes back from *now* on. Safety caps stay."""
+    lease = state.in_force(now)
+    kept = tuple(lease for lease in state.leases if lease.is_safety)
+    ending = state.ending if lease is None or lease.is_safety else lease.command
+    return replace(state, leases=kept, ending=ending)
 
 
 def step(
-    state: HostState, gpus: Sequence[GpuLimits], now: datetime, bounds: Bounds
-) -> tuple[HostState, dict[str, float]]:
+    state: HostState, controls: Sequence[Control], now: datetime, bounds: Bounds, host: str
+) -> tuple[HostState, dict[Key, float]]:
     """
-    Return the new state and the limit in watts, by UUID, of every GPU that is to be held back at *now*.
+    Return the new state and the level of every control that is to be held back at *now*.
 
-    A GPU that is not named belongs at its `previous_w`. Call it as often as you like, at least once per stage.
+    A control that is not named belongs at its `previous`. Call it as often as you like, at least once per stage.
     """
-    holding = state.holding(now)
-    if holding is None:
-        return replace(state, release=None, limits_w={}, released=None), {}
-    leases = state.leases[state.leases.index(holding) :]
-    if not _over(holding, now):
-        limits_w = caps_for(gpus, holding)
-        return replace(state, leases=leases, release=None, limits_w=limits_w, released=None), limits_w
-
-    release = state.release or _release(holding, state.limits_w, now, bounds)
-    back = release.share(now, bounds)
-    if back == 1:
-        return replace(state, leases=leases[1:], release=None, limits_w={}, released=holding), {}
-    limits_w = {
-        gpu.uuid: _raised(release.from_w[gpu.uuid], gpu.previous_w, back)
-        for gpu in gpus
-        if gpu.uuid in release.from_w and gpu.tier is not Tier.T0
-    }
-    return replace(state, leases=leases, release=release, limits_w=limits_w, released=None), limits_w
+    lease = state.in_force(now)
+    is_held = lease is not None and lease.holds(now)
+    targets = asked(controls, lease.command) if lease is not None and is_held else {}
+    levels, may_move_at = _strokes(state, controls, targets, now, bounds)
+    ways_back = {}
+    for control in controls:
+        way = _way_back(state, control, lease, now, bounds)
+        if control.key in levels or way is None:
+            continue
+        gone = way.share_gone(now, host, bounds.release_stages)
+        if gone < 1 and not (gone > 0 and control.key.kind is Kind.RUN):  # a job runs again from the first stage on
+            ways_back[control.key] = way
+            levels[control.key] = min(control.previous, way.start + gone * (control.ceiling - way.start))
+    return _after(state, lease, now, levels, ways_back, may_move_at), levels
 
 
-def response_time(lease: LeaseCommand, acknowledged_at: datetime) -> timedelta:
+def jitter(host: str) -> float:
+    """Return this host's own delay before its first stage as a share of a stage: at least 0, less than 1."""
+    return int.from_bytes(hashlib.sha256(host.encode()).digest()[:8]) / 2**64
+
+
+def response_time(command: LeaseCommand, acknowledged_at: datetime) -> timedelta:
     """Return how long the host took, of the shared clock: from issue, or from the start of a lease sent ahead of it."""
-    return acknowledged_at - max(lease.issued_at, lease.not_before)
+    return acknowledged_at - max(command.issued_at, command.not_before)
 
 
-def release_jitter(host: str, bounds: Bounds) -> timedelta:
-    """Return this host's own delay before its first stage, at least 0 and less than one stage."""
-    share = int.from_bytes(hashlib.sha256(host.encode()).digest()[:8]) / 2**64
-    return bounds.release_stage * share
+def _strokes(
+    state: HostState, controls: Iterable[Control], targets: Mapping[Key, float], now: datetime, bounds: Bounds
+) -> tuple[dict[Key, float], dict[Key, datetime]]:
+    """Return how far each held control is at *now* on its way to its target, and when it may move next."""
+    levels: dict[Key, float] = {}
+    may_move_at: dict[Key, datetime] = {}
+    for control in controls:
+        key = control.key
+        if key not in targets:
+            continue
+        target = levels[key] = targets[key]
+        if key.kind is not Kind.POWER:
+            continue
+        found = control.previous if control.requested is None else control.requested
+        level = min(control.previous, state.levels.get(key, found))
+        stroke_w = min(bounds.max_step_w, max(-bounds.max_step_w, target - level))
+        if (wait_until := state.may_move_at.get(key, now)) > now:
+            stroke_w = 0.0
+            may_move_at[key] = wait_until
+        elif stroke_w:
+            may_move_at[key] = now + timedelta(seconds=abs(stroke_w) / bounds.max_rate_w_per_s)
+        levels[key] = target if level + stroke_w == target else level + stroke_w
+    return levels, may_move_at
 
 
-def _over(lease: LeaseCommand, now: datetime) -> bool:
-    """Tell whether nothing of *lease* is left but its release."""
-    return not lease.caps or (lease.kind == "economic" and now >= lease.expires_at)
+def _way_back(state: HostState, control: Control, lease: Lease | None, now: datetime, bounds: Bounds) -> WayBack | None:
+    """Return the way back of a control that no lease holds any more, None if there is none to go."""
+    start = state.levels.get(control.key)
+    if start is None or control.tier is Tier.T0:
+        return None
+    if (under_way := state.ways_back.get(control.key)) is not None:
+        return under_way
+    if control.requested is not None:
+        start = max(start, control.requested)
+    if start >= control.ceiling:
+        return None
+    if lease is not None and not lease.command.is_release and not lease.holds(now):
+        return WayBack(start, lease.holds_until, lease.ends_at)
+    is_released = lease is not None and lease.command.is_release
+    span = timedelta(seconds=lease.command.release_s) if lease is not None and is_released else bounds.release
+    return WayBack(start, now, min(now + span, state.deadline or now + span))
 
 
-def _raised(held_w: float, previous_w: float, back: float) -> float:
-    """Return the limit at share *back* of the way from *held_w* to *previous_w*, never above the latter."""
-    return min(previous_w, held_w + back * (previous_w - held_w))
-
-
-def _release(lease: LeaseCommand, held_w: Mapping[str, float], now: datetime, bounds: Bounds) -> Release:
-    """Return the way back from the limits that hold as *lease* ends: by expiry, or by command and then now."""
-    ended_at = lease.expires_at if lease.caps else now
-    return Release(ended_at + release_jitter(lease.host, bounds), held_w)
+def _after(  # noqa: PLR0917 - a step's outcome
+    state: HostState,
+    lease: Lease | None,
+    now: datetime,
+    levels: Mapping[Key, float],
+    ways_back: Mapping[Key, WayBack],
+    may_move_at: Mapping[Key, datetime],
+) -> HostState:
+    """Return *state* after a step: leases that are over are gone, and the last of them is told once."""
+    leases = state.leases if lease is None else state.leases[state.leases.index(lease) :]
+    ending, deadline = state.ending, state.deadline
+    if lease is not None and lease.holds(now):
+        ending, deadline = None, None if lease.is_safety else lease.ends_at
+    elif lease is not None:
+        ending = lease.command
+    is_over = ending is not None and not ways_back
+    if is_over and lease is not None and lease.command is ending:
+        leases = leases[1:]
+    return replace(
+        state,
+        leases=leases,
+        levels=levels,
+        ways_back=ways_back,
+        may_move_at=may_move_at,
+        deadline=deadline if levels else None,
+        ending=None if is_over else ending,
+        released=ending if is_over else None,
+    )

@@ -1,19 +1,32 @@
-"""The actuator's way to Kafka: this host's commands in, acknowledgements out, leases looked at in between."""
+"""
+The actuator as a process: leases looked at four times a second, this host's commands in, acknowledgements out.
+
+    pulse      ─┬──┬──┬──┬──┬──┬──┬──┬──┬─   goes on whatever Kafka does, from before it is first looked for
+    Kafka           connect ─ rewind ─ listen ─ ✗ ─ connect again …
+    SIGTERM                                    └▶ the way back, in stages, then the end
+"""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
+
+from aiokafka.errors import KafkaError
 
 from collectors import acks
 from collectors.actuator import Actuator
-from collectors.lease import Refusal, RefusalCode
+from collectors.admit import Refusal, RefusalCode
+from collectors.notify import Manager
 from collectors.outbox import Outbox
 from collectors.process import Changes
+from collectors.refusals import Refusals
 from pipeline.clock import wall
 from pipeline.codec import Codec, DecodeError
+from pipeline.errors import BrokerGoneError
 from pipeline.kafka import Sender, consumer, ensure_topics
 from pipeline.topics import ACKS, COMMANDS
 
@@ -22,46 +35,147 @@ log = logging.getLogger(__name__)
 CODEC = Codec(COMMANDS)
 ANSWER_EVERY_S = 1.0
 """What nobody has signed is answered no more often than this, seconds of the machine; signed commands always are."""
-POLL_MS = 1000
+POLL_MS = 500
+"""How long a fetch that finds nothing waits at the broker; one that finds something returns at once."""
+RECONNECT_S = 2.0
+PAGE_EVERY_S = 2.0
+"""How often metrics are written, seconds of the machine."""
+STOP_SLACK = timedelta(seconds=5)
+"""How much longer than a way back an end may take, of the shared clock."""
 
 
-async def run(actuator: Actuator, bootstrap: str, period_s: float, stop: asyncio.Event, *, mute: bool) -> None:
-    """
-    Obey until *stop*, then put every limit back; `BrokerGoneError` when Kafka is not there at the start.
+@dataclass
+class Line:
+    """The way to Kafka, and how it does."""
 
-    A *mute* actuator acknowledges nothing: its limits are pretended.
-    """
-    await actuator.let_go("found limits of an earlier run")
-    await ensure_topics(bootstrap, [COMMANDS, ACKS])
-    async with Sender(bootstrap) as sender, consumer(bootstrap, COMMANDS) as reader:
-        outbox = Outbox(sender, ACKS)
-        if not mute:
-            actuator.post = outbox.post
-        ears = Ears(actuator, history=await rewind(reader, actuator))
-        listening = asyncio.create_task(ears.listen(reader))
-        log.info("ready: %s obeys signed leases", actuator.host)
+    actuator: Actuator
+    bootstrap: str
+    mute: bool
+    """Acknowledge nothing: the limits are pretended."""
+    refusals: Refusals = field(default_factory=Refusals)
+    trouble: str | None = None
+    is_connected: bool = False
+    """Whether commands are heard."""
+    outbox: Outbox[Any] | None = None
+    acknowledged: int = 0
+    unsent: int = 0
+
+    async def stay(self) -> None:
+        """Listen, and connect again whenever Kafka is gone, until cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except (BrokerGoneError, KafkaError) as error:
+                self.trouble = str(error)
+            await asyncio.sleep(RECONNECT_S)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many acknowledgements were sent, and how many could not be."""
+        outbox = self.outbox
+        return (
+            self.acknowledged + (outbox.acknowledged if outbox else 0),
+            self.unsent + (outbox.unsent if outbox else 0),
+        )
+
+    async def _listen(self) -> None:
+        await ensure_topics(self.bootstrap, [COMMANDS, ACKS])
+        async with (
+            Sender(self.bootstrap) as sender,
+            consumer(self.bootstrap, COMMANDS, fetch_max_wait_ms=POLL_MS) as reader,
+        ):
+            self.outbox = Outbox(sender, ACKS)
+            if not self.mute:
+                self.actuator.post = self.outbox.post
+            try:
+                ears = Ears(self.actuator, await rewind(reader, self.actuator), self.refusals)
+                self.trouble, self.is_connected = None, True
+                log.info("ready: %s obeys signed leases", self.actuator.host)
+                await ears.listen(reader)
+            finally:
+                self.is_connected = False
+                await self.outbox.close()
+                self.acknowledged, self.unsent = self.counts()
+                self.outbox = None
+                self.actuator.post = self._lost
+
+    def _lost(self, _: object) -> None:
+        self.unsent += 1
+
+
+async def run(
+    actuator: Actuator,
+    line: Line,
+    period_s: float,
+    stop: asyncio.Event,
+    write_page: Callable[[Line], None] = lambda _: None,
+) -> None:
+    """Obey until *stop*, then walk back what is held, and end; safety caps stay in force."""
+    manager = Manager()
+    await actuator.begin()
+    listening = asyncio.create_task(line.stay())
+    pulse = Pulse(actuator, line, manager, listening, write_page)
+    try:
+        await pulse.beat_until(stop.is_set, stop, period_s)
+    finally:
+        manager.say("STOPPING=1")
+        actuator.end("stopped")
         try:
-            await _pulse(actuator, outbox, listening, period_s, stop)
+            await pulse.wind_down(period_s)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
-            await actuator.let_go("stopped")
-            await outbox.close()
-            log.info("stopped: %d acknowledgements sent, %d not sent", outbox.acknowledged, outbox.unsent)
+            line.refusals.close()
+            write_page(line)
+            if left := actuator.overdue:
+                log.error("stopped, and these are not as they were: %s", ", ".join(map(str, sorted(left))))
+            log.info("stopped: %d acknowledgements sent, %d not sent", *line.counts())
 
 
-async def _pulse(
-    actuator: Actuator, outbox: Outbox[Any], listening: "asyncio.Task[None]", period_s: float, stop: asyncio.Event
-) -> None:
-    """Look at leases every *period_s*, Kafka or not, until *stop*; raise what made listening fail."""
-    troubles = Changes(log)
-    while not stop.is_set():
-        await actuator.advance()
-        troubles.note("Kafka", outbox.trouble)
-        if listening.done():
-            listening.result()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), period_s)
+@dataclass
+class Pulse:
+    """The loop that nothing may hold up."""
+
+    actuator: Actuator
+    line: Line
+    manager: Manager
+    listening: "asyncio.Task[None]"
+    write_page: Callable[[Line], None]
+    is_ready: bool = False
+    troubles: Changes = field(default_factory=lambda: Changes(log))
+    page_at_s: float = float("-inf")
+
+    async def beat_until(self, over: Callable[[], bool], wake: asyncio.Event, period_s: float) -> None:
+        """Beat every *period_s* until *over*, looked at when *wake* is set, too; raise what made listening fail."""
+        while not over():
+            await self.beat()
+            if self.listening.done():
+                self.listening.result()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), period_s)
+
+    async def wind_down(self, period_s: float) -> None:
+        """Beat until all that can be is put back, at most for as long as a way back takes."""
+        actuator = self.actuator
+        last_s = time.monotonic() + actuator.clock.wall_seconds(actuator.bounds.release + STOP_SLACK)
+        while not actuator.is_at_rest and time.monotonic() < last_s:
+            await self.beat()
+            if not actuator.is_at_rest:
+                await asyncio.sleep(period_s)
+
+    async def beat(self) -> None:
+        """Look at the leases once, and say how it goes."""
+        await self.actuator.advance()
+        outbox = self.line.outbox
+        self.troubles.note("Kafka", self.line.trouble or (outbox.trouble if outbox is not None else None))
+        self.line.refusals.flush(time.monotonic())
+        self.manager.say("WATCHDOG=1")
+        if self.line.is_connected and not self.is_ready:
+            self.is_ready = True
+            self.manager.say("READY=1", f"STATUS={self.actuator.host} obeys signed leases")
+        now_s = time.monotonic()
+        if now_s >= self.page_at_s:
+            self.page_at_s = now_s + PAGE_EVERY_S
+            self.write_page(self.line)
 
 
 async def rewind(reader: Any, actuator: Actuator) -> dict[Any, int]:
@@ -73,7 +187,7 @@ async def rewind(reader: Any, actuator: Actuator) -> dict[Any, int]:
     reach = actuator.bounds.max_lease + actuator.bounds.max_ahead
     since_ms = int((wall() - actuator.clock.wall_seconds(reach)) * 1000)
     ends: dict[Any, int] = await reader.end_offsets(list(reader.assignment()))
-    found = await reader.offsets_for_times(dict.fromkeys(ends, since_ms))
+    found = await reader.offsets_for_times(dict.fromkeys(ends, max(0, since_ms)))
     for partition, end in ends.items():
         reader.seek(partition, found[partition].offset if found.get(partition) else end)
     return ends
@@ -86,13 +200,19 @@ class Ears:
     actuator: Actuator
     history: Mapping[Any, int]
     """What lies before these offsets was answered in an earlier life or has lapsed: a refusal of it is not repeated."""
+    refusals: Refusals = field(default_factory=Refusals)
     answered_at_s: float = float("-inf")
 
     async def listen(self, reader: Any) -> None:
         """Hand every command with this host's key to the actuator, until cancelled."""
         key = self.actuator.host.encode()
+        polled: dict[Any, int | None] = {}
         while True:
             batches = await reader.getmany(timeout_ms=POLL_MS)
+            polls = {partition: reader.last_poll_timestamp(partition) for partition in reader.assignment()}
+            if batches or polls != polled:  # the broker has answered a fetch, be it with nothing
+                self.actuator.contact_at = self.actuator.steady.now()
+            polled = polls
             for partition, records in batches.items():
                 for record in records:
                     if record.key == key:
@@ -104,12 +224,13 @@ class Ears:
             refusal = await self.actuator.obey(CODEC.decode(payload))
         except DecodeError as error:
             refusal = Refusal(f"not a signed command: {error}", RefusalCode.MALFORMED)
+            self.actuator.refused[refusal.code] += 1
         if refusal is not None and not is_history:
-            log.warning("refused: %s: %s", refusal.code, refusal.reason)
+            self.refusals.note(refusal, time.monotonic())
             self._answer(refusal)
 
     def _answer(self, refusal: Refusal) -> None:
-        now_s = wall()
+        now_s = time.monotonic()
         if refusal.command is None:
             if now_s < self.answered_at_s + ANSWER_EVERY_S:
                 return

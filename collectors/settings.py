@@ -43,6 +43,8 @@ class Collector(Section, frozen=True, kw_only=True):
     """Where /metrics, /healthz and /readyz answer; empty: nowhere."""
     socket: str = ""
     """Where `firmwatt collect release|resume|fast` reaches this process; empty: in the spool's folder."""
+    actuator_metrics: str = ""
+    """The file that an actuator on this host writes, to be shown on this page too; empty: none."""
     push: bool = False
     """Whether PUT /tokens/NAME at `listen` takes counters that jobs push."""
     log: Literal["text", "json"] = "text"
@@ -52,22 +54,44 @@ class Actuator(Section, frozen=True, kw_only=True):
     """``[actuator]``: what may limit this host's power. Spans in seconds of the shared clock unless named otherwise."""
 
     host: str = ""
-    lever: str = "nvml"
-    """Plug-in name in `collectors.levers`."""
+    levers: tuple[str, ...] = ("nvml",)
+    """Plug-in names in `collectors.levers`, at most one for each kind of control."""
+    mappings: tuple[str, ...] = ("static",)
+    """Plug-in names in `collectors.mappings`, as the collector's; a GPU that nobody claims is T0 and never touched."""
     keyring: str
-    """File of the dispatchers' public keys."""
+    """File of the dispatchers' public keys; read again when it changes."""
     journal: str
-    """File of previous limits and of the highest sequence obeyed."""
-    mapping: str = ""
+    """File of what was found and set, of leases and of the highest sequence obeyed."""
+    metrics: str = ""
+    """File for Prometheus' text, replaced every two seconds; empty: none."""
     simulated: bool = False
-    settle_ms: Positive = 250
-    """How long the GPUs get to follow a new limit before their power is read, milliseconds of the machine."""
+    settle_ms: Positive = 1000
+    """How long GPUs get at most to follow a new limit before their power counts, milliseconds of the machine."""
     period_ms: Positive = 250
     """How often leases are looked at, milliseconds of the machine."""
+    patience_ms: Positive = 1000
+    """How long a device may take to answer before it is left out, milliseconds of the machine."""
+    reconcile_s: Positive = 5
+    """How often everything is read while anything is held, seconds of the machine."""
+    idle_s: Positive = 60
+    """After so long with nothing held devices are let go of, seconds of the machine."""
+    min_cap_w: Positive = 50
+    """Lowest and highest cap a command may ask of a GPU; it is refused otherwise."""
+    max_cap_w: Positive = 3000
+    max_step_w: Positive = 500
+    """How far a command moves a power limit at one stroke, and how fast strokes follow each other."""
+    max_rate_w_per_s: Positive = 1000
     max_lease_s: Positive = 900
     max_ahead_s: Positive = 3600
+    """How far in the future a lease may begin."""
+    max_skew_s: Positive = 5
+    """How far ahead of this host's clock a command may have been issued."""
+    release_s: Positive = 20
+    """How long a way back takes that no lease has planned."""
     release_stages: Whole = 4
-    release_stage_s: Positive = 5
+    silence_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 120
+    """Without contact with Kafka for so long economic leases are let go of; 0: they hold until they end."""
+    log: Literal["text", "json"] = "text"
 
 
 def host_name(given: str, configured: str) -> str:

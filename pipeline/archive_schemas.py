@@ -44,6 +44,8 @@ POOL_INTERVAL = pl.Struct(
     }
 )
 POOL_CAP = pl.Struct({"tier": STRING, "gpu_model": STRING, "cap_w": FLOAT})
+POOL_CLOCK = pl.Struct({"tier": STRING, "gpu_model": STRING, "max_mhz": FLOAT})
+POOL_ADMISSION = pl.Struct({"tier": STRING, "share": FLOAT})
 GPU_ACK = pl.Struct(
     {
         "uuid": STRING,
@@ -54,7 +56,11 @@ GPU_ACK = pl.Struct(
         "after_w": FLOAT,
         "binding": FLAG,
         "error": STRING,
+        "trouble": STRING,
     }
+)
+CONTROL_ACK = pl.Struct(
+    {"kind": STRING, "subject": STRING, "asked": FLOAT, "found": FLOAT, "error": STRING, "trouble": STRING}
 )
 OFFER_STEP = pl.Struct(
     {
@@ -135,6 +141,10 @@ SCHEMAS: dict[str, pl.Schema] = {
             "not_before": INSTANT,
             "expires_at": INSTANT,
             "caps": pl.List(POOL_CAP),
+            "clocks": pl.List(POOL_CLOCK),
+            "pauses": pl.List(STRING),
+            "admissions": pl.List(POOL_ADMISSION),
+            "release_s": FLOAT,
             **KAFKA,
         }
     ),
@@ -151,6 +161,8 @@ SCHEMAS: dict[str, pl.Schema] = {
             "before_w": FLOAT,
             "after_w": FLOAT,
             "gpus": pl.List(GPU_ACK),
+            "controls": pl.List(CONTROL_ACK),
+            "set_ms": FLOAT,
             "simulated": FLAG,
             **KAFKA,
         }

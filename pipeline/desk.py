@@ -36,7 +36,8 @@ def statements(folder: Path) -> Iterator[str]:
     for topic in SCHEMAS:
         source = f"archive.{source_name(topic)}"
         files = _text(str(folder / topic / "*.parquet"))
-        yield f"CREATE VIEW {source} AS SELECT * FROM read_parquet({files})"  # noqa: S608 - our own names, quoted
+        # By name: files of an earlier version lack columns that came later.
+        yield f"CREATE VIEW {source} AS SELECT * FROM read_parquet({files}, union_by_name = true)"  # noqa: S608 - our own names, quoted
         yield f"COMMENT ON VIEW {source} IS {_text(f'{topic}: {SOURCES_COMMENT}')}"
     for view in VIEWS:
         yield from _view(view)

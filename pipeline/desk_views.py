@@ -189,19 +189,21 @@ ACKS = View(
         "host": "Host",
         "command_id": "Command answered",
         "seq": "Its sequence number on that host",
-        "status": "applied, refused or released",
-        "reason": "Why it was refused",
+        "status": "applied, refused, released, or conflict: somebody else on the host sets what the lease holds",
+        "reason": "Why it was refused, or what is not as asked",
         "issued_at": "When the command was issued",
         "acknowledged_at": "When the host answered, watts after the change measured",
         "latency_ms": "From issue to answer, ms of the machine's clock",
+        "set_ms": "Of that, from the command's arrival until all was set and read back, ms",
         "before_w": "Draw of the commanded GPUs before, W",
         "after_w": "Draw after, W",
         "gpus": "GPU by GPU",
+        "controls": "What is no power limit: clocks, jobs, admitted requests",
         **_SIMULATED,
     },
     """
-    SELECT host, command_id, seq, status, reason, issued_at, acknowledged_at, latency_ms, before_w, after_w, gpus,
-        simulated
+    SELECT host, command_id, seq, status, reason, issued_at, acknowledged_at, latency_ms, set_ms, before_w, after_w,
+        gpus, controls, simulated
     FROM archive.control_ack
     QUALIFY row_number() OVER (PARTITION BY host, command_id, status ORDER BY kafka_offset) = 1
     """,

@@ -30,7 +30,7 @@ Keys: TypeAlias = tuple[str | int, ...]
 #: The tables that parts of firmwatt read; all parts of a deployment may share one file.
 TABLES = frozenset(
     {"kafka", "clock", "site", "pipeline", "bidding", "venue", "sandbox", "fleet", "collector", "actuator"}
-    | {"source", "engine", "mapping"}
+    | {"source", "engine", "mapping", "lever"}
 )
 
 #: The units with which a key's name may end.

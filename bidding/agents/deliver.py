@@ -76,6 +76,7 @@ class Delivery:
         self._sent_at: datetime | None = None
         self._expires_at: datetime | None = None
         self._said: tuple[str, ...] = ()
+        self._release = timedelta(seconds=settings.release_s)
 
     async def tick(self, now: datetime) -> None:
         """Plan when an instruction begins, correct while it lasts, forget when it is over."""
@@ -151,11 +152,11 @@ class Delivery:
         return end
 
     def _renewal_due(self, now: datetime, event_end: datetime) -> bool:
-        if self._expires_at is None or self._expires_at >= event_end:
+        if self._expires_at is None or self._expires_at - self._release >= event_end:
             return False
         longest = timedelta(seconds=self._settings.lease_s)
         ramp = timedelta(seconds=2 * self._settings.ramp_lead_s)
-        return self._expires_at - now < max(longest / 2, ramp)
+        return self._expires_at - self._release - now < max(longest / 2 - self._release, ramp)
 
     async def _command(
         self, decided: Plan, instruction: Dispatch, capacity: SiteCapacity | None, target_kw: float, event_end: datetime
@@ -166,8 +167,9 @@ class Delivery:
             award_id=instruction.award_id,
             dispatch_id=instruction.dispatch_id,
             issued_at=now,
-            expires_at=dispatch.lease_end(now, event_end, timedelta(seconds=self._settings.lease_s)),
+            expires_at=dispatch.lease_end(now, event_end, timedelta(seconds=self._settings.lease_s), self._release),
             seq=dispatch.next_seq(now, self._book.ledger.highest_seq),
+            release_s=self._settings.release_s,
         )
         leases = dispatch.commands(decided, self._world.hosts.values(), lease)
         self._book.write(

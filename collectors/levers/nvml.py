@@ -5,118 +5,93 @@ Only the v1 setter is used: nvidia-ml-py 13.615.71 drops the return code of nvml
 reports success whatever happened. A GPU of which only the CPU+GPU module answers needs v2 and is left alone.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection
 from datetime import datetime
-from typing import NamedTuple
 
 import pynvml
 
-from collectors import SourceError
-from collectors.levers import GpuReading, LeverError
-from collectors.nvml import Found, Session, identify
+from collectors.levers import Found, LeverError, Reading
+from collectors.levers._nvml_gpus import Device, Gpus, note
 from collectors.nvml.calls import SW_POWER_CAP, event_reasons
-from collectors.nvml.codes import NO_PERMISSION, NVMLError
-from collectors.nvml.fields import GPU_SCOPE, Layout, layout, read_fields
+from collectors.nvml.fields import GPU_SCOPE, read_fields
+from pipeline.messages.control import Kind, Trouble
+from pipeline.settings import Section
 
 
-def connect() -> "Nvml":
-    """Return the lever; NVML is opened by the first call of `gpus`."""
+class Settings(Section, frozen=True, kw_only=True):
+    """``[lever.nvml]``: there is nothing to set."""
+
+
+def connect(settings: Settings | None = None) -> "Nvml":
+    """Return the lever; NVML is opened by the first call of `find`."""
+    del settings
     return Nvml()
-
-
-class _Device(NamedTuple):
-    """One GPU of an open session, and what to ask it for."""
-
-    found: Found
-    model: str
-    asked: Layout
 
 
 class Nvml:
     """The GPUs of this host that can be capped."""
 
+    kind = Kind.POWER
+
     def __init__(self) -> None:
-        self._session = Session()
-        self._known: dict[str, _Device] = {}
-        self._devices: dict[str, _Device] = {}
-        self._missing: set[str] = set()
+        self._gpus = Gpus()
+        self._capped_s: dict[str, float | None] = {}
+        """By UUID, what the counter stood at; forgotten with each new limit, which it says nothing of yet."""
 
-    def gpus(self, now: datetime) -> Mapping[str, GpuReading]:
-        """Read all GPUs; one that does not answer is left out, and looked for anew before long."""
-        if self._missing:
-            self._session.reopen(now)
-        devices = self._session.devices(now)
-        if not devices:
-            self._session.reopen(now)
-            raise SourceError("NVML shows GPUs, and none of them answers: see the kernel log")
-        self._look(devices)
-        found = {uuid: gpu for uuid, device in self._devices.items() if (gpu := _try_read(device)) is not None}
-        self._missing = (self._missing | self._devices.keys()) - found.keys()
-        if not self._missing:
-            self._session.healthy()
-        return found
+    def find(self, now: datetime, jobs: Collection[str]) -> tuple[Found, ...]:  # noqa: ARG002 - GPUs are no jobs
+        """Return the GPUs whose own scope answers and that tell a range of limits."""
+        return self._gpus.find(now, _can_be_limited)
 
-    def set_limit(self, uuid: str, limit_w: float) -> None:
-        """Ask for a limit, to the nearest milliwatt."""
+    def read(self, subject: str) -> Reading:
+        """Return limit and draw, watts."""
+        return self._gpus.ask(subject, self._read)
+
+    def set(self, subject: str, level: float) -> None:
+        """Ask for a limit of *level* watts, to the nearest milliwatt."""
+
+        def ask(device: Device) -> None:
+            pynvml.nvmlDeviceSetPowerManagementLimit(device.found.handle, round(level * 1000))
+
         try:
-            pynvml.nvmlDeviceSetPowerManagementLimit(self._device(uuid).found.handle, round(limit_w * 1000))
-        except NVMLError as error:
-            hint = "; the actuator needs CAP_SYS_ADMIN" if error.value == NO_PERMISSION else ""
-            raise LeverError(f"cannot set {limit_w:.1f} W: {error} ({error.value}){hint}") from error
+            self._gpus.ask(subject, ask)
+        except LeverError as error:
+            raise LeverError(f"cannot set {level:.1f} W: {error}", error.trouble) from error
+        self._capped_s.pop(subject, None)
 
-    def read(self, uuid: str) -> GpuReading:
-        """Read one GPU."""
-        try:
-            return _read(self._device(uuid))
-        except NVMLError as error:
-            raise LeverError(f"cannot read: {error} ({error.value})") from error
+    def close(self) -> None:
+        """Let go of NVML."""
+        self._gpus.close()
 
-    def _look(self, found: Mapping[str, Found]) -> None:
-        """Ask those that NVML has just found what they are."""
-        for uuid, gpu in found.items():
-            if uuid not in self._known or self._known[uuid].found is not gpu:
-                self._known.pop(uuid, None)
-                with suppress(NVMLError):  # the next look finds it, or it is lost
-                    self._known[uuid] = _Device(gpu, identify(gpu).model, layout(gpu.calls, gpu.handle))
-        known = {uuid: device for uuid, device in self._known.items() if uuid in found}
-        self._devices = {uuid: device for uuid, device in known.items() if _can_be_limited(device)}
+    def _read(self, device: Device) -> Reading:
+        found, asked = device.found, device.asked
+        fields = read_fields(found.calls, found.handle, asked)
+        if asked.min_w is None or asked.max_w is None or fields.requested_w is None:
+            raise LeverError("this card has no power limit to set", Trouble.NOT_SUPPORTED)
+        return Reading(
+            subject=found.uuid,
+            lowest=asked.min_w,
+            highest=asked.max_w,
+            requested=fields.requested_w,
+            enforced=fields.enforced_w,
+            power_w=fields.power_w,
+            binding=self._binding(device, fields.capped_s),
+            model=device.model,
+            note=note(device),
+        )
 
-    def _device(self, uuid: str) -> _Device:
-        if uuid not in self._devices:
-            raise LeverError("does not answer")
-        return self._devices[uuid]
+    def _binding(self, device: Device, capped_s: float | None) -> bool | None:
+        """
+        Tell whether the limit holds the clocks down, or has since the reading before; None where nobody says.
+
+        The counter of time spent capped (field 74) catches what the bit, looked at now and then, would miss.
+        """
+        reasons = event_reasons(device.found.calls, device.found.handle)
+        before_s, self._capped_s[device.found.uuid] = self._capped_s.get(device.found.uuid), capped_s
+        has_counted = None if capped_s is None or before_s is None else capped_s > before_s
+        if reasons is None:
+            return has_counted
+        return bool(reasons & SW_POWER_CAP) or bool(has_counted)
 
 
-def _can_be_limited(device: _Device) -> bool:
+def _can_be_limited(device: Device) -> bool:
     return device.asked.scope == GPU_SCOPE and device.asked.max_w is not None
-
-
-def _try_read(device: _Device) -> GpuReading | None:
-    try:
-        return _read(device)
-    except (NVMLError, LeverError):
-        return None
-
-
-def _read(device: _Device) -> GpuReading:
-    found, asked = device.found, device.asked
-    fields = read_fields(found.calls, found.handle, asked)
-    if asked.min_w is None or asked.max_w is None or fields.requested_w is None:
-        raise LeverError("this card has no power limit to set")
-    return GpuReading(
-        uuid=found.uuid,
-        model=device.model,
-        min_w=asked.min_w,
-        max_w=asked.max_w,
-        requested_w=fields.requested_w,
-        enforced_w=fields.enforced_w,
-        power_w=fields.power_w,
-        binding=_binding(found),
-    )
-
-
-def _binding(found: Found) -> bool | None:
-    """Tell whether a power limit holds the clocks down; None where card or driver does not say."""
-    reasons = event_reasons(found.calls, found.handle)
-    return None if reasons is None else bool(reasons & SW_POWER_CAP)

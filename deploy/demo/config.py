@@ -101,7 +101,6 @@ def sections(layout: Layout) -> dict[str, dict[str, Any]]:
             "host": realhost.HOST,
             "keyring": str(layout.keyring),
             "journal": str(layout.folder / "actuator.journal"),
-            "mapping": str(layout.mapping),
             "simulated": True,
         },
         # A market cut to the size of the fleet, so that a small demo has something to sell.

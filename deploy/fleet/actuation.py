@@ -15,16 +15,9 @@ from datetime import timedelta
 import numpy as np
 
 from collectors import acks
-from collectors.lease import (
-    Bounds,
-    GpuLimits,
-    Keyring,
-    Refusal,
-    accept,
-    admit,
-    response_time,
-    step,
-)
+from collectors.admit import Keyring, Refusal, admit
+from collectors.bounds import Bounds
+from collectors.lease import Lease, accept, response_time, step
 from deploy.fleet.host import Node
 from deploy.fleet.model import FleetModel
 from pipeline.clock import Clock
@@ -75,20 +68,21 @@ class Actuators:
         if node is None:
             return
         now = self._clock.now()
-        verdict = admit(signed, node.name, node.state, self._keyring, now, self._bounds)
+        seq, is_latched = node.state.highest_seq, node.state.is_latched
+        verdict = admit(signed, node.name, seq, self._keyring, now, self._bounds, is_latched=is_latched)
         if isinstance(verdict, Refusal):
             self.refused += 1
             await self._answer(acks.refused(node.name, verdict, now, simulated=True))
             return
         self.admitted += 1
-        node.state = accept(node.state, verdict)
+        node.state = accept(node.state, Lease.of(verdict))
         if verdict.caps:
             await self._carry_out(node, verdict)
 
     async def let_go(self) -> None:
         """Advance every host that holds a lease: renewals take over, ended leases are released stage by stage."""
         for node in self._nodes.values():
-            if node.state.leases and not node.applying:
+            if not node.state.is_idle and not node.applying:
                 self._enforce(node)
                 if (released := node.state.released) is not None:
                     await self._answer(self._ack(node, released, AckStatus.RELEASED, {}, self._read(node)))
@@ -104,7 +98,7 @@ class Actuators:
             self._enforce(node)
         finally:
             node.applying -= 1
-        if lease not in node.state.leases:
+        if all(held.command is not lease for held in node.state.leases):
             return
         await asyncio.sleep(SETTLE_S)
         await self._stepped.wait()
@@ -112,13 +106,13 @@ class Actuators:
 
     def _enforce(self, node: Node) -> None:
         """Set the limits that belong to this instant."""
-        node.state, limits_w = step(node.state, node.gpus, self._clock.now(), self._bounds)
-        wanted = [limits_w.get(gpu.uuid, gpu.previous_w) for gpu in node.gpus]
+        node.state, levels = step(node.state, node.gpus, self._clock.now(), self._bounds, node.name)
+        wanted = [levels.get(gpu.key, gpu.previous) for gpu in node.gpus]
         self._model.set_limit(node.indices, np.array(wanted))
 
     def _read(self, node: Node) -> Watts:
         """Return the instantaneous draw of the node's GPUs."""
-        return dict(zip((gpu.uuid for gpu in node.gpus), self._model.power_w[node.span].tolist(), strict=True))
+        return dict(zip((gpu.key.subject for gpu in node.gpus), self._model.power_w[node.span].tolist(), strict=True))
 
     def _ack(self, node: Node, lease: LeaseCommand, status: AckStatus, before: Watts, after: Watts) -> CommandAck:
         """Return the acknowledgement of *lease*; *before* is empty for a release, which nobody timed."""
@@ -144,17 +138,24 @@ class Actuators:
         asked_w = {(cap.tier, cap.gpu_model): cap.cap_w for cap in lease.caps}
         limits_w, capped = self._model.limit_w[node.span].tolist(), self._model.capped()[node.span].tolist()
         return tuple(
-            _gpu_ack(gpu, asked_w[gpu.tier, gpu.model], limit_w, before.get(gpu.uuid), after[gpu.uuid], binding=binding)
+            _gpu_ack(
+                gpu.key.subject,
+                asked_w[gpu.tier, gpu.model],
+                limit_w,
+                before.get(gpu.key.subject),
+                after[gpu.key.subject],
+                binding=binding,
+            )
             for gpu, limit_w, binding in zip(node.gpus, limits_w, capped, strict=True)
             if (gpu.tier, gpu.model) in asked_w
         )
 
 
 def _gpu_ack(
-    gpu: GpuLimits, asked_w: float, limit_w: float, before_w: float | None, after_w: float, *, binding: bool
+    uuid: str, asked_w: float, limit_w: float, before_w: float | None, after_w: float, *, binding: bool
 ) -> GpuAck:
     return GpuAck(
-        uuid=gpu.uuid,
+        uuid=uuid,
         asked_w=asked_w,
         requested_w=limit_w,
         enforced_w=limit_w,

@@ -11,7 +11,8 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from collectors.lease import GpuLimits, HostState
+from collectors.controls import Control, power
+from collectors.lease import HostState
 from deploy.fleet import curves
 from deploy.fleet.jobs import POOLS, Layout, Share
 from deploy.fleet.model import FleetModel
@@ -31,7 +32,8 @@ class Node:
     site: str
     boot: str
     first_gpu: int
-    gpus: tuple[GpuLimits, ...]
+    gpus: tuple[Control, ...]
+    """Their power limits."""
     jobs: tuple[tuple[str | None, Workload], ...]
     """By GPU: whose it is and what it does."""
     shares: tuple[tuple[Share, tuple[str, ...]], ...]
@@ -87,15 +89,16 @@ def _node(  # noqa: PLR0917 - a host is made of seven things
     )
 
 
-def _limits(uuid: str, share: Share | None) -> GpuLimits:
-    """Return a GPU as the lease core sees it; one that nobody has claimed is T0."""
-    return GpuLimits(
-        uuid=uuid,
-        model=curves.GPU_MODEL,
-        tier=POOLS[share.pool].tier if share else Tier.T0,
-        min_w=curves.MIN_LIMIT_W,
-        max_w=curves.MAX_LIMIT_W,
-        previous_w=curves.MAX_LIMIT_W,
+def _limits(uuid: str, share: Share | None) -> Control:
+    """Return a GPU's power limit as the lease core sees it; one that nobody has claimed is T0."""
+    return power(
+        uuid,
+        curves.GPU_MODEL,
+        POOLS[share.pool].tier if share else Tier.T0,
+        curves.MIN_LIMIT_W,
+        curves.MAX_LIMIT_W,
+        curves.MAX_LIMIT_W,
+        share.job if share else None,
     )
 
 
@@ -140,15 +143,15 @@ def _gpu_samples(node: Node, model: FleetModel) -> tuple[GpuSample, ...]:
     )
     return tuple(
         GpuSample(
-            uuid=gpu.uuid,
+            uuid=gpu.key.subject,
             model=gpu.model,
             power_w=power_w,
             average_w=average_w,
             energy_j=energy_j,
             enforced_w=limit_w,
             requested_w=limit_w,
-            min_w=gpu.min_w,
-            max_w=gpu.max_w,
+            min_w=gpu.lowest,
+            max_w=gpu.highest,
             job=job,
             tier=gpu.tier,
             workload=workload,

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from aiokafka.errors import KafkaError
 
-from collectors.lease import Keyring
+from collectors.admit import Keyring
 from deploy.fleet.actuation import Actuators
 from deploy.fleet.host import Node, next_tick, nodes
 from deploy.fleet.model import FleetModel

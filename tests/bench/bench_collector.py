@@ -19,7 +19,8 @@ import pynvml
 from doubles.commands import HOST, KEY, KEYRING, NOON, cap, lease, signed
 from doubles.nvml import nvml_double
 
-from collectors.lease import Bounds, HostState, Refusal, admit
+from collectors.admit import Refusal, admit
+from collectors.bounds import Bounds
 from collectors.mappings import Claim
 from collectors.runner import claimed
 from collectors.sources import nvml
@@ -77,11 +78,11 @@ def bench_encode(tick: HostTick) -> None:
 def bench_verify() -> None:
     """Time the judgement of one good command."""
     command, public = signed(lease(1, cap(400), cap(350, Tier.T2))), KEY.public_key()
-    state, bounds = HostState.initial(), Bounds()
-    assert not isinstance(admit(command, HOST, state, KEYRING, NOON, bounds), Refusal)
+    bounds = Bounds()
+    assert not isinstance(admit(command, HOST, 0, KEYRING, NOON, bounds), Refusal)
     compare(
         "lease_admit",
-        lambda: admit(command, HOST, state, KEYRING, NOON, bounds),
+        lambda: admit(command, HOST, 0, KEYRING, NOON, bounds),
         lambda: public.verify(command.signature, command.payload),
         "bare Ed25519 verify",
         500,

@@ -1,6 +1,5 @@
 """One GPU host as processes: the real collector and actuator over the stand-in library, all files in one folder."""
 
-import base64
 import os
 import signal
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from doubles.commands import KEY_ID, PUBLIC
+from doubles.commands import KEY_ID, PUBLIC, keyring_text
 from doubles.nvml import nvml_double
 
 from pipeline.clock import Clock
@@ -43,6 +42,8 @@ class GpuHost:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     port: int = 0
     """Where the collector's pages are; 0: nowhere."""
+    extra: dict[str, str] = field(default_factory=dict)
+    """What its processes have in their environment besides, such as a `HostClock`'s."""
 
     @classmethod
     def make(cls, name: str, folder: Path, *, gpus: int = 2, without: Iterable[str] = ()) -> "GpuHost":
@@ -53,7 +54,7 @@ class GpuHost:
         host = cls(name, folder, state)
         claims = (f'["{state.uuid(i)}"]\njob = "train"\ntier = "T3"\nworkload = "training"\n' for i in range(gpus))
         (folder / "map.toml").write_text("\n".join(claims))
-        (folder / "keys.toml").write_text(f'{KEY_ID} = "{base64.b64encode(PUBLIC).decode()}"\n')
+        (folder / "keys.toml").write_text(keyring_text({KEY_ID: PUBLIC}))
         host.configure("127.0.0.1:9", Clock())
         return host
 
@@ -91,7 +92,7 @@ file = "{self.folder / "map.toml"}"
 host = "{self.name}"
 keyring = "{self.folder / "keys.toml"}"
 journal = "{self.journal}"
-mapping = "{self.folder / "map.toml"}"
+metrics = "{self.folder / "actuate.prom"}"
 simulated = true
 """
         )
@@ -112,15 +113,20 @@ simulated = true
 
     def start(self, command: str, *options: str) -> "subprocess.Popen[bytes]":
         """Start `firmwatt` *command* and return it once it is ready."""
-        with (self.folder / f"{command}.log").open("w") as log:
-            process = subprocess.Popen(self._line(command, *options), env=self._environment(), stderr=log)
-        self.processes.append(process)
+        process = self.launch(command, *options)
 
         def ready() -> bool | None:
             assert process.poll() is None, self.log(command)
             return True if "ready" in self.log(command) else None
 
         eventually(ready, f"firmwatt {command} is ready")
+        return process
+
+    def launch(self, command: str, *options: str) -> "subprocess.Popen[bytes]":
+        """Start `firmwatt` *command* and return it at once."""
+        with (self.folder / f"{command}.log").open("w") as log:
+            process = subprocess.Popen(self._line(command, *options), env=self._environment(), stderr=log)
+        self.processes.append(process)
         return process
 
     def run(self, command: str, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -151,4 +157,4 @@ simulated = true
         return [str(firmwatt), *words, "--config", str(self.config), *options]
 
     def _environment(self) -> dict[str, str]:
-        return os.environ | nvml_double.environment(self.folder, self.state)
+        return os.environ | nvml_double.environment(self.folder, self.state) | self.extra

@@ -29,7 +29,7 @@ def folder() -> Path | None:
     return made if nvml_double.attach(made) else None
 
 
-def fresh(gpus: int = 8, profile: str = "h100") -> nvml_double.State:
+def fresh(gpus: int = 8, profile: str | nvml_double.Profile = "h100") -> nvml_double.State:
     """Return a new host, its model's clock at `STARTED_S`; skip the test where there is no C compiler."""
     where = folder()
     if where is None:

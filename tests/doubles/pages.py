@@ -85,7 +85,11 @@ class Certificate:
 
 
 class Server:
-    """A running server. Its pages may be changed at any time; *answer*, where given, is asked instead of them."""
+    """
+    A running server. Its pages may be changed at any time; *answer*, where given, is asked instead of them.
+
+    It takes a port of the system's choice where *port* is 0.
+    """
 
     def __init__(
         self,
@@ -94,6 +98,7 @@ class Server:
         answer: Answer | None = None,
         tls: Certificate | None = None,
         authorization: str = "",
+        port: int = 0,
     ) -> None:
         self.pages = dict(pages or {})
         self.requests: list[Request] = []
@@ -103,7 +108,7 @@ class Server:
         self.closing = threading.Event()
         self.faults: list[BaseException] = []
         self._answer = answer
-        self._http = _Http(self, tls)
+        self._http = _Http(self, tls, port)
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._http.server_port}"
 
     def put(self, path: str, page: Page) -> None:
@@ -187,7 +192,7 @@ class _Http(ThreadingHTTPServer):
 
     daemon_threads = False
 
-    def __init__(self, owner: Server, tls: Certificate | None) -> None:
+    def __init__(self, owner: Server, tls: Certificate | None, port: int) -> None:
         self.owner = owner
         self._tls: ssl.SSLContext | None = None
         self._open: set[socket] = set()
@@ -195,7 +200,7 @@ class _Http(ThreadingHTTPServer):
         if tls is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(tls.ca_file, tls.key_file)
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def get_request(self) -> tuple[socket, Any]:
         connection, address = super().get_request()
@@ -247,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(page)
 
-    do_GET = do_POST = do_DELETE = do_PATCH = _serve  # noqa: N815 - the library calls them by these names
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve  # noqa: N815 - the library calls them by these names
 
     def _send(self, page: Page) -> None:
         body = page.body.encode() if isinstance(page.body, str) else page.body

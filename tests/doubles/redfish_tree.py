@@ -6,6 +6,9 @@ A BMC over real HTTP or HTTPS: a tree of resources behind a login, with few sess
         bmc.tree[".../EnvironmentMetrics"]["PowerWatts"]["Reading"] = None    # from now on
         bmc.broken[path] = Page("{")                                          # a page instead of the resource
         bmc.expire()                                                          # every session is gone
+        bmc.limits.demand_w[path] = 612                                       # from now on its draw follows its limit
+
+What may be written is power limits: see `redfish_limits`.
 
 Trees: a hand-made server with an HGX board, the DMTF's mockup and a Dell's resources as recorded.
 """
@@ -20,6 +23,8 @@ from typing import Any
 
 from doubles import pages
 from doubles.pages import Certificate, Page, Request
+from doubles.redfish_errors import refusal
+from doubles.redfish_limits import TASKS, Limits
 
 ROOT = "/redfish/v1"
 CHASSIS = f"{ROOT}/Chassis"
@@ -50,6 +55,8 @@ class Bmc:
     """Path by token."""
     asked: list[str] = field(default_factory=list)
     """Paths of resources, in the order of the requests."""
+    limits: Limits = field(default_factory=Limits)
+    """What it lets be written, and how."""
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -67,6 +74,8 @@ class Bmc:
             return _error(401, "The authentication credentials included with this request are missing or invalid.")
         if request.method == "DELETE":
             return self._log_out(path)
+        if request.method == "PATCH":
+            return self.limits.patch(self.tree, request)
         if request.method != "GET":
             return _error(405, "The HTTP method is not allowed on this resource.")
         return self._resource(path)
@@ -75,8 +84,10 @@ class Bmc:
         self.asked.append(path)
         if path in self.broken:
             return self.broken[path]
+        if path.startswith(TASKS):
+            return self.limits.task(self.tree, path)
         if path in self.tree:
-            return Page(json.dumps(self.tree[path]), content_type=pages.JSON)
+            return self.limits.page(self.tree, path)
         return _error(404, f"The resource at the URI {path} was not found.")
 
     def _knows(self, request: Request) -> bool:
@@ -116,8 +127,17 @@ def serve(tree: Tree, tls: Certificate | None = None, **options: Any) -> Iterato
         yield bmc
 
 
-def server(power_w: float | None = 5200, energy_j: float | None = 9.5e9, gpus: int = 0) -> Tree:
-    """Return a node as recent boards show it: one chassis with EnvironmentMetrics, the HGX parts inside it."""
+def server(
+    power_w: float | None = 5200,
+    energy_j: float | None = 9.5e9,
+    gpus: int = 0,
+    limit_w: tuple[float, float] | None = None,
+) -> Tree:
+    """
+    Return a node as recent boards show it: one chassis with EnvironmentMetrics, the HGX parts inside it.
+
+    Where *limit_w* gives a range, the node's power can be limited and is at its upper end.
+    """
     environment = f"{CHASSIS}/Node/EnvironmentMetrics"
     tree: Tree = {
         CHASSIS: members(f"{CHASSIS}/Node", f"{CHASSIS}/HGX_Chassis_0"),
@@ -126,6 +146,8 @@ def server(power_w: float | None = 5200, energy_j: float | None = 9.5e9, gpus: i
         environment: {"PowerWatts": {"Reading": power_w}, "EnergyJoules": {"Reading": energy_j}},
         SYSTEMS: members(f"{SYSTEMS}/HGX_Baseboard_0"),
     }
+    if limit_w is not None:
+        tree[environment]["PowerLimitWatts"] = power_limit(*limit_w)
     board = f"{SYSTEMS}/HGX_Baseboard_0"
     names = [f"{board}/Processors/GPU_SXM_{number}" for number in range(1, gpus + 1)]
     tree[board] = {"@odata.id": board, "Processors": {"@odata.id": f"{board}/Processors"}}
@@ -140,6 +162,11 @@ def server(power_w: float | None = 5200, energy_j: float | None = 9.5e9, gpus: i
             "TemperatureCelsius": {"Reading": 57.5},
         }
     return tree
+
+
+def power_limit(min_w: float, max_w: float) -> Tree:
+    """Return a limit that lies at the upper end of its range, as the excerpt of a Control that it is (DSP8010)."""
+    return {"SetPoint": max_w, "AllowableMin": min_w, "AllowableMax": max_w, "ControlMode": "Automatic"}
 
 
 def chassis(name: str, kind: str, inside: str = "", **links: str) -> Tree:
@@ -172,5 +199,4 @@ def dell(shared_data: Path) -> Tree:
 
 
 def _error(status: int, message: str) -> Page:
-    body = {"error": {"code": "Base.1.8.GeneralError", "@Message.ExtendedInfo": [{"Message": message}]}}
-    return Page(json.dumps(body), status=status, content_type=pages.JSON)
+    return refusal(status, "GeneralError", message)

@@ -4,9 +4,13 @@ What holds of every NVML source on every host with GPUs, real or not. It only re
 Each truth takes two readings of a source, the second at least `APART_S` after the first by the driver's own clock.
 """
 
+import contextlib
+import itertools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+
+import pynvml
 
 from collectors import Reading
 from collectors.sources import nvml
@@ -15,6 +19,8 @@ from pipeline.messages.telemetry import GpuSample, Quality
 
 APART_S = 0.5
 DEADLINE_S = 30.0
+CLOCK_STEP_MHZ = 15
+"""As `nvidia-smi -q -d SUPPORTED_CLOCKS` of an H100, an A100, an L40S and a T4 lists them."""
 TOLERANCE_W = 5.0
 """As accurate as power readings are: `nvidia-smi --help-query-gpu`."""
 
@@ -114,6 +120,22 @@ def places_are_numbered_from_zero(first: Reading, second: Reading) -> None:
     assert first.places == second.places
 
 
+def clocks_come_in_steps(first: Reading, second: Reading) -> None:
+    """Check that the clocks that can be locked fall from the highest in steps of 15 MHz at most; there may be none."""
+    del second
+    pynvml.nvmlInit()
+    try:
+        for place in first.places:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(place.uuid)
+            with contextlib.suppress(pynvml.NVMLError_NotSupported):
+                memory_mhz = max(pynvml.nvmlDeviceGetSupportedMemoryClocks(handle))
+                clocks = pynvml.nvmlDeviceGetSupportedGraphicsClocks(handle, memory_mhz)
+                assert clocks[0] == pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM)
+                assert all(0 < high - low <= CLOCK_STEP_MHZ for high, low in itertools.pairwise(clocks))
+    finally:
+        pynvml.nvmlShutdown()
+
+
 #: What a test module goes through.
 TRUTHS: tuple[Callable[[Reading, Reading], None], ...] = (
     gpus_are_named,
@@ -125,6 +147,7 @@ TRUTHS: tuple[Callable[[Reading, Reading], None], ...] = (
     slowdowns_are_in_seconds,
     shares_and_degrees_are_such,
     places_are_numbered_from_zero,
+    clocks_come_in_steps,
 )
 
 

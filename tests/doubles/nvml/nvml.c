@@ -7,9 +7,11 @@
  * What it models: draw follows min(demand, enforced limit) with a first-order lag, field 185 is a filter of 1 s, energy
  * is the exact integral, the enforced limit is the lower of what software and what the BMC asked. SM clock and draw
  * above idle are proportional, so a locked clock limits the draw. A slowdown's counter runs while its cause lasts.
+ * What was set is lost with the driver, with a reset, and with the last user of a GPU that is not kept initialised.
  * Sizes and codes are those of nvml.h, API 13 (x86-64).
  */
 #include "nvml_model.h"
+#include "nvml_set.h"
 
 static nvmlReturn_t copy(char *to, unsigned length, const char *from) {
     if (!to) return INVALID_ARGUMENT;
@@ -41,7 +43,7 @@ nvmlReturn_t nvmlShutdown(void) {
     nvmlReturn_t code = ruled("nvmlShutdown", -1);
     if (code) return code;
     users--;
-    __atomic_fetch_sub(&state->users, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_sub_fetch(&state->users, 1, __ATOMIC_SEQ_CST) == 0) leave_idle_gpus();
     return SUCCESS;
 }
 
@@ -172,13 +174,6 @@ nvmlReturn_t nvmlDeviceGetPersistenceMode(nvmlDevice_t device, unsigned *mode) {
     return SUCCESS;
 }
 
-nvmlReturn_t nvmlDeviceSetPersistenceMode(nvmlDevice_t device, unsigned mode) {
-    ENTER("nvmlDeviceSetPersistenceMode");
-    if (!state->root) return NO_PERMISSION;
-    gpu->persistence = mode;
-    return SUCCESS;
-}
-
 /* ---- power, energy ---- */
 
 nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned *mw) {
@@ -289,27 +284,6 @@ nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t device, u
     return SUCCESS;
 }
 
-static nvmlReturn_t set_limit(gpu_t *gpu, unsigned mw) {
-    gpu->set_calls++;
-    if (!state->root) return NO_PERMISSION;
-    if (mw < gpu->min_mw || mw > gpu->max_mw) return INVALID_ARGUMENT;
-    step(gpu);
-    gpu->requested_mw = mw;
-    return SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceSetPowerManagementLimit(nvmlDevice_t device, unsigned mw) {
-    ENTER("nvmlDeviceSetPowerManagementLimit");
-    return set_limit(gpu, mw);
-}
-
-nvmlReturn_t nvmlDeviceSetPowerManagementLimit_v2(nvmlDevice_t device, const nvmlPowerValue_v2_t *limit) {
-    ENTER("nvmlDeviceSetPowerManagementLimit");
-    if (limit->version != POWER_VALUE_V2) return ARGUMENT_VERSION_MISMATCH;
-    if (limit->powerScope) return NOT_SUPPORTED;
-    return set_limit(gpu, limit->powerValueMw);
-}
-
 /* ---- clocks ---- */
 
 enum { CLOCK_GRAPHICS, CLOCK_SM, CLOCK_MEMORY };
@@ -329,24 +303,25 @@ nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, unsigned clock, unsi
     return SUCCESS;
 }
 
-static nvmlReturn_t lock_clocks(gpu_t *gpu, unsigned min_mhz, unsigned max_mhz) {
-    gpu->set_calls++;
-    if (!state->root) return NO_PERMISSION;
-    step(gpu);
-    gpu->locked_min_mhz = min_mhz;
-    gpu->locked_max_mhz = max_mhz;
+/* Both lists fall; *count is the room there is, and then the number there are. */
+nvmlReturn_t nvmlDeviceGetSupportedMemoryClocks(nvmlDevice_t device, unsigned *count, unsigned *mhz) {
+    ENTER("nvmlDeviceGetSupportedMemoryClocks");
+    unsigned room = *count;
+    *count = 1;
+    if (!room) return INSUFFICIENT_SIZE;
+    *mhz = gpu->memory_mhz;
     return SUCCESS;
 }
 
-nvmlReturn_t nvmlDeviceSetGpuLockedClocks(nvmlDevice_t device, unsigned min_mhz, unsigned max_mhz) {
-    ENTER("nvmlDeviceSetGpuLockedClocks");
-    if (!max_mhz || min_mhz > max_mhz) return INVALID_ARGUMENT;
-    return lock_clocks(gpu, min_mhz, max_mhz);
-}
-
-nvmlReturn_t nvmlDeviceResetGpuLockedClocks(nvmlDevice_t device) {
-    ENTER("nvmlDeviceResetGpuLockedClocks");
-    return lock_clocks(gpu, 0, 0);
+nvmlReturn_t nvmlDeviceGetSupportedGraphicsClocks(
+    nvmlDevice_t device, unsigned memory_mhz, unsigned *count, unsigned *mhz) {
+    ENTER("nvmlDeviceGetSupportedGraphicsClocks");
+    if (memory_mhz != gpu->memory_mhz) return NOT_FOUND;
+    unsigned room = *count;
+    *count = (gpu->sm_mhz - gpu->sm_lowest_mhz) / CLOCK_STEP_MHZ + 1;
+    if (room < *count) return INSUFFICIENT_SIZE;
+    for (unsigned i = 0; i < *count; i++) mhz[i] = gpu->sm_mhz - i * CLOCK_STEP_MHZ;
+    return SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t device, unsigned long long *reasons) {

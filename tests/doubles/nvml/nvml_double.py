@@ -1,10 +1,11 @@
 """
-Drive the NVML stand-in of `nvml.c` and `nvml_model.h`: make a host full of GPUs, move their demand, break them.
+Drive the NVML stand-in of `nvml.c` and its headers: make a host full of GPUs, move their demand, break them.
 
     library = nvml_double.compile(folder)                  # None where there is no C compiler
     state = nvml_double.State.create(folder / "gpus", gpus=8, profile="h100")
     subprocess.run([...], env=os.environ | nvml_double.environment(folder, state))
     state.set_demand_w(0, 450.0)
+    state.sets()                                           # who set what, by all processes, in order
 
 Everything a `State` changes is seen at once by every process that maps the same file.
 """
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -23,15 +25,45 @@ SOURCE = Path(__file__).with_name("nvml.c")
 SONAME = "libnvidia-ml.so.1"
 
 MAGIC, MAX_GPUS, MAX_RULES, MAX_UNSUPPORTED = 0x4C4D564E, 16, 16, 8
-MAX_MIG, MAX_PIDS, MAX_XIDS, UUID_BYTES = 7, 16, 64, 96
+MAX_MIG, MAX_PIDS, MAX_XIDS, MAX_SETS, UUID_BYTES = 7, 16, 64, 256, 96
 
 NO_PERMISSION, NOT_SUPPORTED, DRIVER_NOT_LOADED, GPU_IS_LOST = 4, 3, 9, 15
+INVALID_ARGUMENT, UNKNOWN = 2, -1
 POWER_AVERAGE, POWER_INSTANT, ENERGY, CAPPED = 185, 186, 83, 74
 NEW_SLOWDOWNS, OLD_SLOWDOWNS = 269, 251
 """First of three field ids: as in nvidia-ml-py 13.615.71, as in nvml.h 12.9.40 and driver 580.65.06."""
 
 HANGS, FOREVER_MS = -1, 0xFFFFFFFF
 MIB = 1 << 20
+
+
+class What(IntEnum):
+    """What a setter changes, as in nvml_model.h."""
+
+    LIMIT = 1
+    CLOCKS = 2
+    RESET_CLOCKS = 3
+    PERSISTENCE = 4
+
+
+class Set(NamedTuple):
+    """One call of a setter, of any process, refused ones too."""
+
+    number: int
+    """From 1, in the order in which they took effect."""
+    at_s: float
+    """By the model's clock, seconds since 1970."""
+    raw_ns: int
+    """By the kernel's CLOCK_MONOTONIC_RAW, as `time.clock_gettime_ns` gives it."""
+    gpu: int
+    what: What
+    value: float
+    """As asked: watts of a limit, megahertz of a lock's upper bound, else the mode or 0."""
+    lowest: float
+    """The lock's lower bound, megahertz."""
+    code: int
+    """What it returned; `UNKNOWN`: its process was killed before it could."""
+    pid: int
 
 
 class Profile(NamedTuple):
@@ -63,15 +95,35 @@ class Profile(NamedTuple):
     """The range of the CPU+GPU module's limits; 0: it tells none."""
     slowdown_field: int = NEW_SLOWDOWNS
     """0: its driver does not count slowdowns."""
+    sm_lowest_mhz: int = 210
+    """The lowest of the clocks that can be locked; the others are steps of 15 MHz up to `sm_mhz`."""
+    lockable: bool = True
+    """Clocks can be locked, as they can from Volta on."""
 
 
 #: The figures are of the files named, all of them under nvidia_smi_captures. MIG counts: NVIDIA's MIG user guide.
 PROFILES = {
     # exporter_captures/linux-x86_64__nvidia-h100-80gb-hbm3__590.48.01.txt: idle, and under gpu-burn (average draw,
     # clocks, 59 C, 19818 MiB). Scope 2 (memory) answers there, too, with an average only; nothing here asks for it.
-    "h100": Profile("NVIDIA H100 80GB HBM3", 200.0, 700.0, 69.62, 629.45, 59, 1980, 345, 2619, 81559, 19818, mig_max=7),
+    "h100": Profile(
+        "NVIDIA H100 80GB HBM3",
+        200.0,
+        700.0,
+        69.62,
+        629.45,
+        59,
+        1980,
+        345,
+        2619,
+        81559,
+        19818,
+        mig_max=7,
+        sm_lowest_mhz=345,
+    ),
     # qx_hardware/qx-h100.xml: the first of eight, idle: 68.92 W instant, 68.57 W average, 29 C
-    "h100-idle": Profile("NVIDIA H100 80GB HBM3", 200.0, 700.0, 68.92, 68.92, 29, 1980, 345, 2619, 81559, 0, mig_max=7),
+    "h100-idle": Profile(
+        "NVIDIA H100 80GB HBM3", 200.0, 700.0, 68.92, 68.92, 29, 1980, 345, 2619, 81559, 0, mig_max=7, sm_lowest_mhz=345
+    ),
     # qx_hardware/qx-a100.xml: average draw N/A, no slowdown counters; idle, so demand is assumed: 97 % of the limit
     "a100": Profile(
         "NVIDIA A100-SXM4-40GB",
@@ -108,6 +160,7 @@ PROFILES = {
         0,
         unsupported=(POWER_AVERAGE,),
         capability=75,
+        sm_lowest_mhz=300,
     ),
     # Some GH200: scope 0 fails, only MODULE answers (Zeus probes for it); limits as GB300's module, demand and clocks
     # assumed
@@ -126,6 +179,7 @@ PROFILES = {
         mig_max=7,
         scope_mask=2,
         module_w=(500.0, 900.0),
+        sm_lowest_mhz=345,
     ),
 }
 
@@ -198,6 +252,10 @@ class Gpu(ctypes.Structure):
         ("pids", ctypes.c_uint32 * MAX_PIDS),
         ("module_min_mw", ctypes.c_uint32),
         ("module_max_mw", ctypes.c_uint32),
+        ("lockable", ctypes.c_uint32),
+        ("set_ms", ctypes.c_uint32),
+        ("sm_lowest_mhz", ctypes.c_uint32),
+        ("spare", ctypes.c_uint32),
     )
 
     @property
@@ -215,6 +273,22 @@ class _Xid(ctypes.Structure):
     """`xid_t`."""
 
     _fields_ = (("gpu", ctypes.c_uint32), ("xid", ctypes.c_uint32))
+
+
+class _Set(ctypes.Structure):
+    """`set_t`."""
+
+    _fields_ = (
+        ("number", ctypes.c_uint64),
+        ("at_ns", ctypes.c_int64),
+        ("raw_ns", ctypes.c_int64),
+        ("gpu", ctypes.c_uint32),
+        ("what", ctypes.c_uint32),
+        ("value", ctypes.c_uint32),
+        ("lowest", ctypes.c_uint32),
+        ("code", ctypes.c_int32),
+        ("pid", ctypes.c_int32),
+    )
 
 
 class _Layout(ctypes.Structure):
@@ -240,7 +314,13 @@ class _Layout(ctypes.Structure):
         ("xids", _Xid * MAX_XIDS),
         ("rules", _Rule * MAX_RULES),
         ("gpus", Gpu * MAX_GPUS),
+        ("set_count", ctypes.c_uint64),
+        ("sets", _Set * MAX_SETS),
     )
+
+
+for _structure, _bytes in ((_Rule, 72), (Gpu, 1240), (_Set, 48), (_Layout, 33_960)):
+    assert ctypes.sizeof(_structure) == _bytes, _structure
 
 
 def milliwatts(power_w: float) -> int:
@@ -263,7 +343,7 @@ class State:
         cls,
         path: Path,
         gpus: int = 8,
-        profile: str = "h100",
+        profile: str | Profile = "h100",
         *,
         demand_w: float | None = None,
         driver_version: str = "590.48.01",
@@ -282,8 +362,9 @@ class State:
         layout.born = time.monotonic_ns()
         layout.gpu_count, layout.driver_loaded, layout.root = gpus, 1, 1
         layout.driver_version = driver_version.encode()
+        card = PROFILES[profile] if isinstance(profile, str) else profile
         for index in range(gpus):
-            state._fill(index, PROFILES[profile], demand_w, f"{uuid_prefix}{index:012d}")
+            state._fill(index, card, demand_w, f"{uuid_prefix}{index:012d}")
         layout.magic = MAGIC  # last: a library that looks earlier finds no driver
         return state
 
@@ -302,6 +383,7 @@ class State:
         gpu.memory_total_b, gpu.memory_used_b = profile.memory_total_mib * MIB, profile.memory_used_mib * MIB
         gpu.slowdown_field, gpu.capability = profile.slowdown_field, profile.capability
         gpu.module_min_mw, gpu.module_max_mw = map(milliwatts, profile.module_w)
+        gpu.lockable, gpu.sm_lowest_mhz = profile.lockable, profile.sm_lowest_mhz
 
     def gpu(self, index: int) -> Gpu:
         """Return GPU *index*, live: what is assigned to its fields holds at once."""
@@ -367,14 +449,63 @@ class State:
 
     def recover(self, gpu: int) -> None:
         """Bring *gpu* back after a reset: its energy counter starts again with the next reading."""
-        self.gpu(gpu).energy_uj = self.gpu(gpu).stepped_ns = 0
+        self.reset_gpu(gpu)
         self.gpu(gpu).present = 1
 
+    def reset_gpu(self, gpu: int) -> None:
+        """Reset *gpu* alone: no limit, no lock, counters from zero; handles stay good."""
+        self._forget(gpu)
+        self.gpu(gpu).stepped_ns = 0
+
     def reload_driver(self) -> None:
-        """Reload the driver: handles are stale until NVML is initialised again, counters start again."""
-        for gpu in self.gpus:
-            gpu.energy_uj = gpu.capped_ns = gpu.locked_min_mhz = gpu.locked_max_mhz = 0
+        """
+        Reload the driver: handles are stale until NVML is initialised again, and nothing that was set is kept.
+
+        A limit is back at the card's default, clocks are unlocked, counters start again. A BMC's cap is none of its
+        business.
+        """
+        for gpu in range(self._layout.gpu_count):
+            self._forget(gpu)
         self._layout.generation += 1
+
+    def _forget(self, gpu: int) -> None:
+        it = self.gpu(gpu)
+        it.requested_mw, it.locked_min_mhz, it.locked_max_mhz = it.default_mw, 0, 0
+        it.energy_uj = it.capped_ns = it.sw_thermal_ns = it.hw_thermal_ns = it.brake_ns = 0
+
+    def set_latency(self, set_ms: int, gpu: int | None = None) -> None:
+        """Let every setter take *set_ms* before it applies and answers, on one GPU or on all; drivers take about 10."""
+        for it in self.gpus if gpu is None else [self.gpu(gpu)]:
+            it.set_ms = set_ms
+
+    def sets(self, after: int = 0) -> list[Set]:
+        """Return the last 256 calls of setters beyond number *after*, oldest first."""
+        ring: list[_Set] = [_Set.from_buffer_copy(entry) for entry in self._layout.sets]
+        return sorted(
+            Set(
+                number=entry.number,
+                at_s=entry.at_ns / 1e9,
+                raw_ns=entry.raw_ns,
+                gpu=entry.gpu,
+                what=What(entry.what),
+                value=entry.value / 1000 if entry.what == What.LIMIT else float(entry.value),
+                lowest=float(entry.lowest),
+                code=entry.code,
+                pid=entry.pid,
+            )
+            for entry in ring
+            if entry.number > after
+        )
+
+    def limits_set_w(self, gpu: int, after: int = 0) -> list[float]:
+        """Return the limits that *gpu* was given, and took, beyond set number *after*, in order."""
+        return [made.value for made in self.sets(after) if (made.gpu, made.what, made.code) == (gpu, What.LIMIT, 0)]
+
+    @property
+    def sets_made(self) -> int:
+        """How many setters were called so far, by all processes."""
+        count: int = self._layout.set_count
+        return count
 
     def set_root(self, *, may_set: bool) -> None:
         """Grant or deny what setting a limit needs (CAP_SYS_ADMIN in practice)."""

@@ -1,6 +1,6 @@
 /*
  * The GPUs that do not exist: their state in a file that all processes share, NVML's own types, the rules by which
- * calls fail, and how draw, clocks and counters move. nvml_double.py mirrors the layout.
+ * calls fail, and how draw, clocks and counters move. nvml_double.py mirrors the layout. nvml_set.h changes it.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,7 +22,8 @@ enum {
     LIB_RM_VERSION_MISMATCH = 18, ARGUMENT_VERSION_MISMATCH = 25
 };
 enum { MAGIC = 0x4c4d564e, MAX_GPUS = 16, MAX_RULES = 16, MAX_UNSUPPORTED = 8, AVERAGE_MS = 1000 };
-enum { MAX_MIG = 7, MAX_PIDS = 16, MAX_XIDS = 64, STEP_MS = 5, EVENT_STEP_MS = 25 };
+enum { MAX_MIG = 7, MAX_PIDS = 16, MAX_XIDS = 64, MAX_SETS = 256, STEP_MS = 5, EVENT_STEP_MS = 25 };
+enum { CLOCK_STEP_MHZ = 15 };
 
 /* ---- the shared state; nvml_double.py holds the same layout ---- */
 
@@ -62,9 +64,21 @@ typedef struct {
     char mig_uuids[MAX_MIG][96];
     uint32_t pid_count, capability, pids[MAX_PIDS]; /* CUDA's compute capability times ten */
     uint32_t module_min_mw, module_max_mw;          /* 0 = the module tells no range */
+    uint32_t lockable, set_ms;                      /* its clocks can be locked; how long a setter takes */
+    uint32_t sm_lowest_mhz, spare;
 } gpu_t;
 
 typedef struct { uint32_t gpu, xid; } xid_t;
+
+/* One call of a setter, as it came out. Filled before `number` is, so a reader knows a slot that is being written. */
+typedef struct {
+    uint64_t number;       /* of the call, from 1 */
+    int64_t at_ns, raw_ns; /* by the model's clock, and by CLOCK_MONOTONIC_RAW */
+    uint32_t gpu, what;
+    uint32_t value, lowest; /* mW; MHz, with the lower bound; mode */
+    int32_t code, pid;
+} set_t;
+enum { SET_LIMIT = 1, SET_CLOCKS = 2, RESET_CLOCKS = 3, SET_PERSISTENCE = 4 };
 
 typedef struct {
     uint32_t magic, gpu_count, driver_loaded, root;
@@ -80,11 +94,14 @@ typedef struct {
     xid_t xids[MAX_XIDS];  /* a ring */
     rule_t rules[MAX_RULES];
     gpu_t gpus[MAX_GPUS];
+    uint64_t set_count;    /* setters called so far */
+    set_t sets[MAX_SETS];  /* a ring */
 } state_t;
 
 _Static_assert(sizeof(rule_t) == 72, "rule_t");
-_Static_assert(sizeof(gpu_t) == 1224, "gpu_t");
-_Static_assert(sizeof(state_t) == 160 + 64 * 8 + 16 * 72 + 16 * 1224, "state_t");
+_Static_assert(sizeof(gpu_t) == 1240, "gpu_t");
+_Static_assert(sizeof(set_t) == 48, "set_t");
+_Static_assert(sizeof(state_t) == 160 + 64 * 8 + 16 * 72 + 16 * 1240 + 8 + 256 * 48, "state_t");
 
 /* ---- NVML's own types ---- */
 
@@ -145,11 +162,16 @@ static pthread_mutex_t threads = PTHREAD_MUTEX_INITIALIZER;
 static void lock(void) { pthread_mutex_lock(&threads); flock(state_fd, LOCK_EX); }
 static void unlock(void) { flock(state_fd, LOCK_UN); pthread_mutex_unlock(&threads); }
 
+/* The kernel's clock, asked without the C library: whoever shifts a process's clock does not shift the GPUs'. */
+static int64_t kernel_ns(clockid_t clock) {
+    struct timespec t;
+    syscall(SYS_clock_gettime, clock, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static int64_t now_ns(void) {
     if (state->now_ns) return state->now_ns;
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    int64_t machine_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    int64_t machine_ns = kernel_ns(CLOCK_REALTIME);
     if (!state->speed) return machine_ns;
     return state->origin_ns + llround((double)(machine_ns - state->started_ns) * state->speed);
 }
@@ -196,9 +218,9 @@ static nvmlReturn_t enter_any(const char *function, nvmlDevice_t device, gpu_t *
     uintptr_t index = ((uintptr_t)device & ((1 << MIG_SHIFT) - 1)) - 1;
     if (!users || born != state->born) return UNINITIALIZED;
     if (!device || index >= state->gpu_count) return INVALID_ARGUMENT;
+    *gpu = &state->gpus[index];
     nvmlReturn_t code = ruled(function, (int)index);
     if (code) return code;
-    *gpu = &state->gpus[index];
     return (*gpu)->present && generation == state->generation ? SUCCESS : GPU_IS_LOST;
 }
 
@@ -226,17 +248,18 @@ static double wanted_mw(const gpu_t *gpu) {
 
 static int is_capped(const gpu_t *gpu) { return wanted_mw(gpu) > enforced_mw(gpu); }
 
+/* A locked clock holds at once, the draw follows. */
 static unsigned sm_mhz(const gpu_t *gpu) {
-    if (gpu->demand_mw <= gpu->idle_mw) return gpu->sm_idle_mhz;
-    double share = (gpu->instant_mw - gpu->idle_mw) / ((double)gpu->demand_mw - gpu->idle_mw);
-    return (unsigned)lround(fmax(gpu->sm_idle_mhz, fmin(1, share) * gpu->sm_mhz));
+    double busy = (double)gpu->demand_mw - gpu->idle_mw;
+    double share = busy > 0 ? fmin(1, (gpu->instant_mw - gpu->idle_mw) / busy) : 0;
+    double mhz = fmax(gpu->sm_idle_mhz, share * gpu->sm_mhz);
+    return (unsigned)lround(gpu->locked_max_mhz ? fmin(mhz, gpu->locked_max_mhz) : mhz);
 }
 
-/* Bring the model to now: exact for a constant target, so steps of any length give the same energy. */
-static void step(gpu_t *gpu) {
+/* Bring the model to now: exact for a constant target, so steps of any length give the same energy. Locked. */
+static void step_locked(gpu_t *gpu) {
     int64_t now = now_ns();
     double target = fmax(gpu->idle_mw, fmin(wanted_mw(gpu), enforced_mw(gpu)));
-    lock();
     if (!gpu->stepped_ns) {
         gpu->instant_mw = gpu->average_mw = fmax(gpu->idle_mw, gpu->demand_mw);
         gpu->stepped_ns = now;
@@ -256,5 +279,10 @@ static void step(gpu_t *gpu) {
         gpu->energy_uj += (uint64_t)llround(mean * ms); /* mW x ms = uJ */
         gpu->stepped_ns = now;
     }
+}
+
+static void step(gpu_t *gpu) {
+    lock();
+    step_locked(gpu);
     unlock();
 }

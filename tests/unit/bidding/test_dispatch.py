@@ -255,8 +255,9 @@ def test_sequences_grow_with_the_clock_and_over_a_clock_set_back() -> None:
     assert next_seq(NOON, 1784808000000009) == 1784808000000010
 
 
-def test_a_lease_ends_with_the_event_or_has_to_be_renewed() -> None:
-    longest = timedelta(minutes=10)
+def test_a_lease_ends_a_way_back_after_the_event_or_has_to_be_renewed() -> None:
+    """Hosts use its last 20 s to let go, so that they hold until the event's end."""
+    longest, release = timedelta(minutes=10), timedelta(seconds=20)
 
-    assert lease_end(NOON, NOON + timedelta(minutes=2), longest) == NOON + timedelta(minutes=2)
-    assert lease_end(NOON, NOON + timedelta(hours=1), longest) == NOON + timedelta(minutes=10)
+    assert lease_end(NOON, NOON + timedelta(minutes=2), longest, release) == NOON + timedelta(minutes=2, seconds=20)
+    assert lease_end(NOON, NOON + timedelta(hours=1), longest, release) == NOON + timedelta(minutes=10)

@@ -3,11 +3,21 @@
 from pathlib import Path
 
 import pytest
+from doubles.commands import cap, lease, signed
 
-from collectors.journal import Journal, Record
+from collectors.journal import Journal, KeptLease, Record, touched
+from collectors.levers import FREE, Key
 from pipeline.errors import ConfigError
+from pipeline.messages.control import Kind
 
-RECORD = Record(highest_seq=7, previous_w={"GPU-1": 700.0})
+POWER, CLOCK = Key(Kind.POWER, "GPU-1"), Key(Kind.CLOCK, "GPU-1")
+RECORD = Record(
+    boot="boot-1",
+    highest_seq=7,
+    touched=touched({POWER: 700.0, CLOCK: FREE}, {POWER: 400.0}, {POWER: 700.0, CLOCK: 1980.0}),
+    leases=(KeptLease(signed=signed(lease(7, cap(400))), begins_up_s=12.5, ends_up_s=72.5),),
+    deadline_up_s=72.5,
+)
 
 
 def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -17,8 +27,15 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["journal.json"]
 
 
+def test_it_tells_what_was_found_and_what_was_set() -> None:
+    """The clock was free and is again: it has been let go of, and only its reading back is missing."""
+    assert RECORD.previous() == {POWER: 700, CLOCK: FREE}
+    assert RECORD.levels() == {POWER: 400}
+    assert RECORD.highest() == {POWER: 700, CLOCK: 1980}
+
+
 def test_no_journal_means_nothing_was_touched(tmp_path: Path) -> None:
-    assert Journal(tmp_path / "journal.json").record == Record(highest_seq=0, previous_w={})
+    assert Journal(tmp_path / "journal.json").record == Record()
 
 
 def test_a_half_written_successor_is_ignored(tmp_path: Path) -> None:

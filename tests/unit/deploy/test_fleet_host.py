@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.lease import Bounds, HostState, Keyring, accept, step
+from collectors.admit import Keyring
+from collectors.bounds import Bounds
+from collectors.lease import HostState, Lease, accept, step
 from deploy.fleet import curves
 from deploy.fleet.actuation import Actuators
 from deploy.fleet.host import Node, chassis_energy_j, chassis_w, next_tick, nodes
@@ -27,7 +29,7 @@ from pipeline.messages.telemetry import HostTick, Tier, Workload
 START = datetime(2026, 7, 24, 1, 0, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEYRING = Keyring({"desk": KEY.public_key().public_bytes_raw()})
-BOUNDS = Bounds(release_stages=2, release_stage=timedelta(seconds=2))
+BOUNDS = Bounds(release_stages=2, max_rate_w_per_s=1e6)
 
 
 @dataclass
@@ -196,9 +198,9 @@ def test_t0_is_untouched_whatever_is_commanded(caps: list[tuple[Tier, float]]) -
             lease(node.name, START),
             caps=tuple(PoolCap(tier=tier, gpu_model=curves.GPU_MODEL, cap_w=cap_w) for tier, cap_w in caps),
         )
-        _, limits_w = step(accept(HostState.initial(), command), node.gpus, START, BOUNDS)
+        _, levels = step(accept(HostState.initial(), Lease.of(command)), node.gpus, START, BOUNDS, node.name)
 
-        assert not limits_w.keys() & {gpu.uuid for gpu in node.gpus if gpu.tier is Tier.T0}
+        assert not levels.keys() & {gpu.key for gpu in node.gpus if gpu.tier is Tier.T0}
 
 
 async def test_a_signed_lease_lowers_the_draw_and_the_acknowledgement_says_so() -> None:
@@ -240,7 +242,7 @@ async def test_a_floor_is_kept_and_a_cap_above_the_draw_is_called_not_binding() 
 
 async def test_a_lease_ends_by_itself_and_the_release_is_acknowledged() -> None:
     """
-    A lease of 20 s on a clock that runs 50 times as fast; two stages of 2 s after at most 2 s of jitter.
+    A lease of 20 s on a clock that runs 50 times as fast; its second half is the way back, in two stages.
 
     Afterwards the limits are 700 W again, and the acknowledgement names the lease that ended.
     """
@@ -254,7 +256,7 @@ async def test_a_lease_ends_by_itself_and_the_release_is_acknowledged() -> None:
     released = next(ack for ack in small.answers if ack.status is AckStatus.RELEASED)
     assert released.command_id == "c1"
     assert small.model.limit_w[node.span].tolist() == [700.0] * 8
-    assert not node.state.leases
+    assert node.state.is_idle
 
 
 async def test_a_lease_sent_ahead_waits_for_its_start() -> None:

@@ -1,0 +1,29 @@
+"""What a host enforces whatever it is told: no signature, however good, moves one of these. Pure data."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+PROMPT = timedelta(seconds=2)
+"""No control is held back longer than this after its lease's end, by the machine's clock, whatever dies in between."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Spans of the shared clock; watts for each GPU."""
+
+    min_cap_w: float = 50.0
+    """A command with a lower cap is refused: no data-centre GPU takes such a limit, so its sender is mistaken."""
+    max_cap_w: float = 3000.0
+    """Likewise with a higher one; the limit of a whole GB300 module is 2900 W (k8s-test-infra#676)."""
+    max_step_w: float = 500.0
+    """How far a command moves a power limit at one stroke; what is further is walked in strokes."""
+    max_rate_w_per_s: float = 1000.0
+    """How fast the strokes follow each other. A way back has its stages and ends with the lease, whatever this says."""
+    max_lease: timedelta = timedelta(minutes=15)
+    max_ahead: timedelta = timedelta(hours=1)
+    """How far in the future a lease may begin."""
+    max_skew: timedelta = timedelta(seconds=5)
+    """How far ahead of this host's clock a command may have been issued: beyond it one of the clocks is wrong."""
+    release: timedelta = timedelta(seconds=20)
+    """How long a way back takes that no lease has planned: after silence, on SIGTERM, from a stale journal."""
+    release_stages: int = 4
