@@ -10,6 +10,9 @@ def parser() -> argparse.ArgumentParser:
     grammar.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings of all parts (TOML)")
     grammar.add_argument("--host", default="", metavar="NAME", help="this host's name, in place of the settings'")
     grammar.add_argument("--dry-run", action="store_true", help="say what would be done; touch and acknowledge nothing")
+    grammar.add_argument(
+        "--check", action="store_true", help="try everything the settings name, say what to do; change nothing"
+    )
     return grammar
 
 
@@ -22,7 +25,12 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     section = load(arguments.config, "actuator", settings.Actuator)
     actuator = build_actuator.actuator(arguments.config, arguments.host, dry_run=arguments.dry_run)
-    line = listen.Line(actuator, load(arguments.config, "kafka", Kafka).bootstrap, mute=arguments.dry_run)
+    bootstrap = load(arguments.config, "kafka", Kafka).bootstrap
+    if arguments.check:
+        from collectors import actuate_check
+
+        return actuate_check.main(actuator, Path(section.journal), bootstrap)
+    line = listen.Line(actuator, bootstrap, mute=arguments.dry_run)
     page = Page(Path(section.metrics), actuator).write if section.metrics else lambda _: None
     process.run(lambda stop: listen.run(actuator, line, section.period_ms / 1000, stop, page), section.log)
     return 0

@@ -21,7 +21,7 @@ from collectors import acks
 from collectors.admit import Refusal, RefusalCode, admit, opened
 from collectors.bounds import Bounds
 from collectors.controls import Control, asked, left_out
-from collectors.hands import Failure, Hands
+from collectors.hands import NOT_BACK, Failure, Hands
 from collectors.journal import Journal, KeptLease, Record, touched
 from collectors.keys import Keys
 from collectors.lease import HostState, Lease, accept, let_go, resumed, step
@@ -47,6 +47,13 @@ UNLIMITED_S = 0.25
 """How long draw gets to follow what is no limit of it, as a paused job; a V100 settled in 0.25 s (GridPilot E2)."""
 
 
+GPUS = (Kind.POWER, Kind.CLOCK)
+
+
+def _names_jobs(command: LeaseCommand) -> bool:
+    return bool(command.pauses or command.admissions)
+
+
 def _unheard(ack: CommandAck) -> None:
     log.info("nobody to tell: %s %s", ack.command_id, ack.status)
 
@@ -59,6 +66,8 @@ class Pace:
     """How long GPUs get at most to follow a new limit before their draw counts."""
     reconcile_s: float = 5.0
     """How often everything is read while anything is held."""
+    answer_s: float = 10.0
+    """How long a command waits at most for slow levers before it is acknowledged without them."""
     idle_s: float = 60.0
     """After so long with nothing held, devices are let go of: nobody replaces a driver that is in use."""
 
@@ -114,12 +123,16 @@ class Actuator:
             lease for kept in record.leases if (lease := self._lease(kept, is_same_boot=is_same_boot)) is not None
         ]
         self.state = resumed(leases, record.levels(), deadline, record.highest_seq, now)
-        self._acknowledged_seq = record.highest_seq
+        self._acknowledged_seq = record.acknowledged_seq
         self._watch = Watch()
         self._turn = asyncio.Lock()
         self._troubles = Changes(log)
         self._reason: str | None = None
         self._arrived_s: float | None = None
+        self._asked_jobs_for = record.highest_seq
+        """The newest command for which the levers of jobs were asked what there is."""
+        self._before: dict[Key, Reading] = {}
+        """What was read before the first change of a command that is not acknowledged yet."""
         self._looked_at: datetime | None = None
         self._ended: list[LeaseCommand] = []
         self.contact_at = now
@@ -160,6 +173,7 @@ class Actuator:
             await self.whose.ask(now)
             if self.silence is not None and now - self.contact_at > self.silence:
                 self._end("silence: no contact with Kafka", now)
+            self.hands.collect()
             if self.is_idle:
                 await self._rest()
                 return
@@ -199,7 +213,7 @@ class Actuator:
         """Take *command* on and act on it; a `Refusal`, and nothing has changed, where it cannot be put on disk."""
         if self._is_due_to_look:
             await self.whose.ask(self.steady.now())
-            await self._look(self.steady.now())
+            await self._look(self.steady.now(), GPUS)
         before = self.state, self.previous, self._highest, self._kept, self._watch
         self.state = accept(self.state, Lease.of(command, self.steady.ahead_of(self.clock.now())))
         self._kept = {**self._kept, command.seq: signed}
@@ -212,9 +226,13 @@ class Actuator:
             self._troubles.note("journal", str(error))
             return Refusal(f"{error}; nothing is touched", RefusalCode.NOT_RECORDED, command)
         self.accepted += 1
-        self._arrived_s, self._reason = arrived_s, None
+        self._arrived_s, self._reason, self._before = arrived_s, None, {}
         log.info("accepted %s until %s: %s", command.command_id, command.expires_at.isoformat(), acks.words(command))
         await self._act(plan)
+        if _names_jobs(command):  # slower to ask than GPUs are, so these are capped already
+            await self._look(self.steady.now())
+            self._asked_jobs_for = command.seq
+            await self._hold()
         return command
 
     def _end(self, reason: str, now: datetime) -> None:
@@ -258,15 +276,15 @@ class Actuator:
 
     async def _act(self, plan: Plan) -> None:
         """Set what is to change, verify and acknowledge a lease that has begun, forget what is as it was."""
-        before = dict(self.hands.readings)
-        for key in await self.hands.set(plan.changes):
-            if key not in self.hands.failures:
-                self._watch = self._watch.put(key, plan.changes[key])
-        if self._arrived_s is not None:
-            self.set_ms, self._arrived_s = (time.monotonic() - self._arrived_s) * 1000, None
         lease = self.state.in_force(plan.now)
-        if lease is not None and lease.holds(plan.now) and lease.command.seq > self._acknowledged_seq:
-            await self._tell(lease.command, plan, before)
+        is_news = lease is not None and lease.holds(plan.now) and lease.command.seq > self._acknowledged_seq
+        if is_news and self._arrived_s is not None and not self._before:
+            self._before = dict(self.hands.readings)
+        await self.hands.set(plan.changes)
+        for key, level in self.hands.taken().items():
+            self._watch = self._watch.put(key, level)
+        if lease is not None and is_news:
+            await self._tell(lease.command, plan)
         self._forget(plan.levels)
         if self.state.released is not None:
             self._ended.append(self.state.released)
@@ -277,18 +295,26 @@ class Actuator:
             self._ended = []
         self._note()
 
-    async def _tell(self, command: LeaseCommand, plan: Plan, before: Mapping[Key, Reading]) -> None:
+    async def _tell(self, command: LeaseCommand, plan: Plan) -> None:
         """Acknowledge *command*, once all it asks for is set or refused and the draw has followed."""
         targets = asked(plan.controls, command)
         if any(plan.levels.get(key) != level for key, level in targets.items()):
             return  # on its way, stroke by stroke
         if self.hands.silent and not targets:
             return  # nothing can be asked yet
+        waited_s = 0.0 if self._arrived_s is None else time.monotonic() - self._arrived_s
+        is_out = not self.hands.pending.isdisjoint(targets) or (_names_jobs(command) and self._is_finding(command))
+        if is_out and waited_s < self.pace.answer_s:
+            return
+        if self._arrived_s is not None:
+            self.set_ms, self._arrived_s = waited_s * 1000, None
+        before, self._before = self._before, {}
         self._acknowledged_seq = command.seq
         await self._settle(targets)
         missing = {key: reading for key, reading in self.hands.known.items() if key not in self.hands.readings}
         unreached = asked(self._seen(missing, plan.now), command)
         failures = {
+            **dict.fromkeys(self.hands.pending, NOT_BACK),
             **self.hands.failures,
             **{
                 key: Failure(Trouble.CONFLICT, f"held at {level:g} by somebody else")
@@ -345,9 +371,9 @@ class Actuator:
         except EnvironmentProblem as error:  # it says more than is true, which the next start finds out
             self._troubles.note("journal", str(error))
 
-    async def _look(self, now: datetime) -> None:
-        """Read everything, and see whether somebody else has changed what we hold."""
-        await self.hands.look(now, jobs(self.whose.claims(now)).keys())
+    async def _look(self, now: datetime, kinds: Collection[Kind] = tuple(Kind)) -> None:
+        """Read all controls of *kinds*, and see whether somebody else has changed what we hold."""
+        await self.hands.look(now, jobs(self.whose.claims(now)).keys(), kinds)
         self._looked_at = self.steady.now()
         before = self._watch.foreign.keys()
         self._watch = self._watch.look({key: reading.requested for key, reading in self.hands.readings.items()})
@@ -362,6 +388,9 @@ class Actuator:
                 self.post(
                     acks.conflict(lease.command, found, self.state.levels, self.clock.now(), simulated=self.simulated)
                 )
+
+    def _is_finding(self, command: LeaseCommand) -> bool:
+        return self.hands.is_finding or self._asked_jobs_for < command.seq
 
     async def _rest(self) -> None:
         """Let go of the devices of a host that has been idle for a while."""
@@ -435,6 +464,7 @@ class Actuator:
             Record(
                 boot=self.boot,
                 highest_seq=self.state.highest_seq,
+                acknowledged_seq=self._acknowledged_seq,
                 touched=touched(self.previous, self.state.levels, self._highest),
                 leases=tuple(
                     KeptLease(

@@ -5,6 +5,7 @@ Nothing is decoded before its signature holds, and nothing that a signature cove
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,10 @@ _DECODER = msgspec.json.Decoder(LeaseCommand)
 
 SHOWN = 40
 """Characters of a name that came with a refused command which a message shows."""
+MAX_SEQ = 2**63 - 1
+"""What a column of any database holds."""
+
+_QUOTED = re.compile(r"(Invalid (?:enum )?value) '.*'", re.DOTALL)
 
 
 class Keyring:
@@ -42,6 +47,9 @@ class Keyring:
     def load(cls, path: Path) -> "Keyring":
         """Read ``key_id = "base64 of 32 bytes"`` from a TOML file, or the same as a JSON object."""
         return cls(read_document(path, dict[str, bytes]))
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
     def __contains__(self, key_id: str) -> bool:
         return key_id in self._keys
@@ -115,13 +123,26 @@ def admit(  # noqa: PLR0917 - a decision with seven inputs has seven arguments
 def opened(signed: SignedCommand, keyring: Keyring) -> LeaseCommand | Refusal:
     """Return the command if a key of *keyring* signed it, whatever it says; else why not."""
     if signed.key_id not in keyring:
-        return Refusal(f"no key {signed.key_id[:SHOWN]!r} in the keyring", RefusalCode.UNKNOWN_KEY)
+        return Refusal(f"no key {_shown(signed.key_id)} in the keyring", RefusalCode.UNKNOWN_KEY)
     if not keyring.verifies(signed):
         return Refusal(f"the signature is not {signed.key_id}'s over this payload", RefusalCode.BAD_SIGNATURE)
     try:
-        return _DECODER.decode(signed.payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return Refusal(f"not a lease: {error}", RefusalCode.MALFORMED)
+        command = _DECODER.decode(signed.payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return Refusal(f"not a lease: {unquoted(error)}", RefusalCode.MALFORMED)
+    if not 0 <= command.seq <= MAX_SEQ:
+        return Refusal(f"not a lease: its sequence is not between 0 and {MAX_SEQ}", RefusalCode.MALFORMED)
+    return command
+
+
+def unquoted(error: Exception) -> str:
+    """Return what is wrong with some bytes without what they say: that may be a megabyte, or somebody's secret."""
+    return _QUOTED.sub(r"\1", str(error))
+
+
+def _shown(name: str) -> str:
+    """Return a name nobody has vouched for, unless it is so long or so odd that it may be a key put in its place."""
+    return repr(name) if len(name) <= SHOWN and name.isprintable() else f"of {len(name)} characters"
 
 
 def _objections(
@@ -130,7 +151,7 @@ def _objections(
     """Yield what may speak against a command whose sender is known, and whether it does."""
     length, ahead = command.expires_at - command.not_before, command.not_before - now
     seq, early = command.seq, command.issued_at - now
-    yield command.host != host, RefusalCode.WRONG_HOST, f"for host {command.host[:SHOWN]!r}, this is {host!r}"
+    yield command.host != host, RefusalCode.WRONG_HOST, f"for host {command.host[:SHOWN]!r:.80}, this is {host!r}"
     yield seq <= highest_seq, RefusalCode.REPLAYED, f"sequence {seq} is not above {highest_seq}"
     yield command.expires_at <= now, RefusalCode.EXPIRED, f"expired at {command.expires_at.isoformat()}"
     yield (

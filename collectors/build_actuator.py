@@ -28,7 +28,7 @@ def actuator(config: Path, host: str = "", *, dry_run: bool = False) -> Actuator
         _refuse_rivals(levers)
     with placed(config, "actuator"):
         limits = bounds(section)
-    hands = Hands([DryRun(lever) if dry_run else lever for lever in levers.values()], section.patience_ms / 1000)
+    hands = Hands([DryRun(lever) if dry_run else lever for lever in levers.values()])
     return Actuator(
         host=settings.host_name(host, section.host),
         hands=hands,
@@ -40,7 +40,7 @@ def actuator(config: Path, host: str = "", *, dry_run: bool = False) -> Actuator
         steady=SteadyClock(clock),
         boot=boot_id(),
         simulated=section.simulated,
-        pace=Pace(section.settle_ms / 1000, section.reconcile_s, section.idle_s),
+        pace=Pace(settle_s=section.settle_ms / 1000, reconcile_s=section.reconcile_s, idle_s=section.idle_s),
         silence=settings.seconds(section.silence_s) if section.silence_s else None,
     )
 

@@ -65,8 +65,8 @@ async def findings(collector: Collector, section: settings.Collector, bootstrap:
         for finding in of_tick(tick):
             yield finding
     folder = settings.state_folder(section, collector.identity.host)
-    yield await _tried(f"spool in {folder}", lambda: _spool(folder, section))
-    yield await _tried(f"Kafka at {bootstrap}", lambda: _kafka(bootstrap))
+    yield await tried(f"spool in {folder}", lambda: _spool(folder, section))
+    yield await tried(f"Kafka at {bootstrap}", lambda: _kafka(bootstrap))
 
 
 def of_tick(tick: HostTick) -> list[Finding]:
@@ -95,7 +95,8 @@ async def _watched(collector: Collector) -> HostTick | None:
     return tick
 
 
-async def _tried(part: str, work: Callable[[], Awaitable[str]]) -> Finding:
+async def tried(part: str, work: Callable[[], Awaitable[str]]) -> Finding:
+    """Return what *work* says of *part*, or the error it meets."""
     try:
         return Finding(part, await work())
     except FirmwattError as error:

@@ -61,7 +61,7 @@ async def run(collector: Collector, section: settings.Collector, bootstrap: str,
     with Spool.open(settings.state_folder(section, host), round(section.spool_mb * 1e6)) as spool:
         _go_on(collector, codec, spool.last)
         forwarder = Forwarder(bootstrap, spool, section.drain_per_s, collector.clock)
-        agent = Agent(collector, spool, forwarder, codec)
+        agent = Agent(collector, spool, forwarder, codec, section.actuator_metrics)
         async with agent.reachable(section):
             work = [asyncio.create_task(agent.measure(stop)), asyncio.create_task(forwarder.run(stop))]
             try:
@@ -89,7 +89,11 @@ def _go_on(collector: Collector, codec: "Codec[HostTick]", last: bytes | None) -
 class Agent:
     """The running collector: its loop, and what it says of itself."""
 
-    def __init__(self, collector: Collector, spool: Spool, forwarder: Forwarder, codec: "Codec[HostTick]") -> None:
+    def __init__(
+        self, collector: Collector, spool: Spool, forwarder: Forwarder, codec: "Codec[HostTick]", carries: str
+    ) -> None:
+        """*carries*: the file of the actuator's metrics, empty if there is none."""
+        self.carries = carries
         self.collector = collector
         self.spool = spool
         self.forwarder = forwarder
@@ -162,7 +166,9 @@ class Agent:
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics (the protocol of prometheus_client's registry)."""
-        return metrics.families(self.status())
+        yield from metrics.families(self.status())
+        if self.carries:
+            yield from metrics.carried(self.carries)
 
     def health(self) -> list[str]:
         """Return why this process should be killed; nothing: it should not."""

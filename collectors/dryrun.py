@@ -25,6 +25,11 @@ class DryRun:
         """What the real lever turns."""
         return self._lever.kind
 
+    @property
+    def patience_s(self) -> float:
+        """As the real lever's."""
+        return self._lever.patience_s
+
     def find(self, now: datetime, jobs: Collection[str]) -> tuple[Found, ...]:
         """Return what the real lever finds."""
         return self._lever.find(now, jobs)

@@ -1,10 +1,10 @@
 """
-Turn controls and read them back, each in a thread of its own: one that hangs holds up no other.
+Turn controls and read them back, each in a thread of its own: one that is slow or hangs holds up no other.
 
     key       ┌ set ─ read back ┐
     GPU 0     ├─────ok          │
     GPU 1     ├─────────hangs…  │   nothing more is asked of it until that call returns; said, and left out meanwhile
-    job 17    └──────────ok     ┘
+    job 17    └──────────┼──ok      slower than anybody waits: its answer is taken by the next look
 
 Nothing here is decided: what to set comes in, what reads back and what went wrong is there to look at.
 """
@@ -24,6 +24,8 @@ from pipeline.messages.control import Kind, Trouble
 
 RETRY_S = 5.0
 """A refused set-point is tried again after this long, seconds of the machine, while it is still wanted."""
+WAIT_S = 0.5
+"""No caller is held up longer than this, seconds of the machine: what takes longer is taken up when it is there."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Failure:
     text: str
 
 
+NOT_BACK = Failure(Trouble.HANGS, "a call to it has not come back")
+
+
 @dataclass(frozen=True)
 class _Refused:
     """A set-point that a control did not take."""
@@ -42,19 +47,30 @@ class _Refused:
     retry_at_s: float
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A call that is out."""
+
+    answer: "Future[Reading]"
+    since_s: float
+    level: float | None
+    """What it sets; None: it only reads."""
+
+
 class Hands:
     """All levers of a host; at most one for each kind of control."""
 
-    def __init__(self, levers: Sequence[Lever], patience_s: float = 1.0) -> None:
-        """Wait for no call longer than *patience_s*, seconds of the machine."""
+    def __init__(self, levers: Sequence[Lever]) -> None:
         self._levers = {lever.kind: lever for lever in levers}
-        self._patience_s = patience_s
         self._finders: dict[Kind, Lane[Any]] = {kind: Lane(f"find {kind}") for kind in self._levers}
+        self._finding: dict[Kind, Future[tuple[Found, ...]]] = {}
         self._lanes: dict[Key, Lane[Reading]] = {}
+        self._out: dict[Key, _Call] = {}
         self._found: dict[Kind, tuple[Found, ...]] = {}
         self._refused: dict[Key, _Refused] = {}
         self._not_read: dict[Key, Failure] = {}
         self._not_set: dict[Key, Failure] = {}
+        self._taken: dict[Key, float] = {}
         self.readings: dict[Key, Reading] = {}
         """Of every control that answered when it was asked last."""
         self.known: dict[Key, Reading] = {}
@@ -63,9 +79,24 @@ class Hands:
         """Levers that cannot be asked, and why."""
 
     @property
+    def kinds(self) -> Collection[Kind]:
+        """What can be turned here."""
+        return self._levers.keys()
+
+    @property
     def failures(self) -> dict[Key, Failure]:
         """What is wrong with single controls now."""
         return {**self._not_set, **self._not_read}
+
+    @property
+    def pending(self) -> set[Key]:
+        """Controls with a call that is out and may yet come back in time."""
+        return {key for key in self._out if self._not_read.get(key) is not NOT_BACK}
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether a lever is still looking for what it can turn."""
+        return bool(self._finding)
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -73,45 +104,43 @@ class Hands:
         places = (one.place for found in self._found.values() for one in found)
         return tuple({place.uuid: place for place in places if place is not None}.values())
 
-    async def look(self, now: datetime, jobs: Collection[str]) -> None:
-        """Find what there is to turn, and read all of it."""
-        finding = {
-            kind: lane.call(partial(self._levers[kind].find, now, jobs))
-            for kind, lane in self._finders.items()
-            if not lane.busy
-        }
-        await settled(finding.values(), self._patience_s)
+    async def look(self, now: datetime, jobs: Collection[str], kinds: Collection[Kind] = tuple(Kind)) -> None:
+        """Find what there is to turn of *kinds*, and read all of it."""
         for kind, lane in self._finders.items():
-            if lane.busy:
-                self.silent[kind] = f"no answer within {self._patience_s:g} s"
-        for kind, found in finding.items():
+            if kind in kinds and not lane.busy:
+                self._finding[kind] = lane.call(partial(self._levers[kind].find, now, jobs))
+        await settled([self._finding[kind] for kind in self._finding if kind in kinds], WAIT_S)
+        for kind, found in list(self._finding.items()):
             if found.done():
-                self._take(kind, found)
-        keys = {Key(kind, one.subject) for kind, found in self._found.items() for one in found}
+                self._take(kind, self._finding.pop(kind))
+            elif kind not in self._found:
+                self.silent[kind] = "no answer yet"
+        keys = {Key(kind, one.subject) for kind, found in self._found.items() for one in found if kind in kinds}
         for key in self.known.keys() - keys:
-            self.readings.pop(key, None)
-            self._not_read.setdefault(key, Failure(Trouble.LOST, "does not answer"))
+            if key.kind in kinds:
+                self.readings.pop(key, None)
+                self._not_read.setdefault(key, Failure(Trouble.LOST, "does not answer"))
         await self.read(keys)
 
     async def read(self, keys: Iterable[Key]) -> None:
         """Read *keys* anew."""
-        await self._ask({key: partial(self._levers[key.kind].read, key.subject) for key in keys}, self._not_read)
+        await self._ask({key: (partial(self._levers[key.kind].read, key.subject), None) for key in keys})
 
-    async def set(self, levels: Mapping[Key, float]) -> set[Key]:
-        """Set *levels* and read each back, leaving out what was refused a moment ago; return what was tried."""
+    async def set(self, levels: Mapping[Key, float]) -> None:
+        """Set *levels* and read each back, leaving out what was refused a moment ago."""
         now_s = asyncio.get_running_loop().time()
-        due = {key: level for key, level in levels.items() if self._is_due(key, level, now_s)}
-        for key in due:
-            self._not_set.pop(key, None)
         await self._ask(
-            {key: partial(apply, self._levers[key.kind], key.subject, level) for key, level in due.items()},
-            self._not_set,
+            {
+                key: (partial(apply, self._levers[key.kind], key.subject, level), level)
+                for key, level in levels.items()
+                if self._is_due(key, level, now_s)
+            }
         )
-        for key, level in due.items():
-            self._refused.pop(key, None)
-            if key in self._not_set:
-                self._refused[key] = _Refused(level, now_s + RETRY_S)
-        return set(due)
+
+    def taken(self) -> dict[Key, float]:
+        """Return what was set and read back since this was asked last."""
+        taken, self._taken = self._taken, {}
+        return taken
 
     def forget(self, key: Key) -> None:
         """Forget what was refused of a control that is wanted no more."""
@@ -121,10 +150,10 @@ class Hands:
     async def close(self) -> None:
         """Let go of all devices; one that hangs lets go when its call returns."""
         closing = [lane.after(self._levers[kind].close) for kind, lane in self._finders.items() if not lane.busy]
-        await settled(closing, self._patience_s)
+        await settled(closing, WAIT_S)
         self._found, self.readings = {}, {}
 
-    def _take(self, kind: Kind, found: "Future[Any]") -> None:
+    def _take(self, kind: Kind, found: "Future[tuple[Found, ...]]") -> None:
         try:
             self._found[kind] = found.result()
             self.silent.pop(kind, None)
@@ -136,26 +165,41 @@ class Hands:
         refused = self._refused.get(key)
         return key.kind in self._levers and (refused is None or refused.level != level or now_s >= refused.retry_at_s)
 
-    async def _ask(self, calls: Mapping[Key, Callable[[], Reading]], failed: dict[Key, Failure]) -> None:
-        """Make *calls*, all at one time; note readings, and into *failed* what went wrong."""
-        out: dict[Key, Future[Reading]] = {}
-        for key, call in calls.items():
-            lane = self._lanes.setdefault(key, Lane(str(key)))
-            if not lane.busy:
-                out[key] = lane.call(call)
-        await settled(out.values(), self._patience_s)
-        for key in calls:
-            answer = out.get(key)
-            if answer is None or not answer.done():
+    async def _ask(self, calls: Mapping[Key, tuple[Callable[[], Reading], float | None]]) -> None:
+        """Make *calls*, all at one time, of controls that have none out; take what comes back soon."""
+        now_s = asyncio.get_running_loop().time()
+        for key, (call, level) in calls.items():
+            if key not in self._out:
+                self._out[key] = _Call(self._lanes.setdefault(key, Lane(str(key))).call(call), now_s, level)
+        await settled([self._out[key].answer for key in calls if self._not_read.get(key) is not NOT_BACK], WAIT_S)
+        self.collect()
+
+    def collect(self) -> None:
+        """Take what has come back, and say of what is out for too long that it hangs."""
+        now_s = asyncio.get_running_loop().time()
+        for key, call in list(self._out.items()):
+            if call.answer.done():
+                del self._out[key]
+                self._settle(key, call, now_s)
+            elif now_s - call.since_s >= self._levers[key.kind].patience_s:
                 self.readings.pop(key, None)
-                failed[key] = Failure(Trouble.HANGS, "a call to it does not come back")
-                continue
-            try:
-                self.readings[key] = self.known[key] = answer.result()
-            except LeverError as error:
-                failed[key] = Failure(error.trouble, str(error))
-                if failed is self._not_read:
-                    self.readings.pop(key, None)
-            else:
-                self._not_read.pop(key, None)
-                failed.pop(key, None)
+                self._not_read[key] = NOT_BACK
+
+    def _settle(self, key: Key, call: _Call, now_s: float) -> None:
+        """Take the answer to *call*."""
+        if call.level is not None:
+            self.forget(key)
+        try:
+            self.readings[key] = self.known[key] = call.answer.result()
+        except LeverError as error:
+            failure = Failure(error.trouble, str(error))
+            if call.level is None:
+                self._not_read[key] = failure
+                self.readings.pop(key, None)
+                return
+            self._not_set[key] = failure
+            self._refused[key] = _Refused(call.level, now_s + RETRY_S)
+        else:
+            if call.level is not None:
+                self._taken[key] = call.level
+        self._not_read.pop(key, None)

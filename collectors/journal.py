@@ -41,6 +41,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     boot: str = ""
     """The run of the machine in which it was written."""
     highest_seq: int = 0
+    acknowledged_seq: int = 0
     touched: dict[Kind, dict[str, Touched]] = {}
     """By kind and subject. Empty: nothing of ours is in force."""
     leases: tuple[KeptLease, ...] = ()

@@ -33,7 +33,12 @@ class Keys:
 
     def _read(self) -> Keyring:
         ring = Keyring.load(self._path)
-        mode = stat.S_IMODE(self._path.stat().st_mode)
+        try:
+            mode = stat.S_IMODE(self._path.stat().st_mode)
+        except OSError as error:  # removed since
+            raise ConfigError(f"cannot read {self._path}: {error.strerror}") from error
+        if not ring:
+            raise ConfigError(f"{self._path} holds no keys")
         if mode & 0o022:
             raise ConfigError(
                 f"{self._path} says whom to obey, and others may change it (mode {mode:04o}): `chmod go-w {self._path}`"

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from collectors import acks
 from collectors.actuator import Actuator
-from collectors.admit import Refusal, RefusalCode
+from collectors.admit import Refusal, RefusalCode, unquoted
 from collectors.notify import Manager
 from collectors.outbox import Outbox
 from collectors.process import Changes
@@ -217,13 +217,14 @@ class Ears:
                 for record in records:
                     if record.key == key:
                         await self.hear(record.value, is_history=record.offset < self.history.get(partition, 0))
+                        await asyncio.sleep(0)  # a fetch may hold many thousands, and leases end meanwhile
 
     async def hear(self, payload: bytes | None, *, is_history: bool) -> None:
         """Act on one record, whatever bytes it holds, and answer a refusal."""
         try:
             refusal = await self.actuator.obey(CODEC.decode(payload))
-        except DecodeError as error:
-            refusal = Refusal(f"not a signed command: {error}", RefusalCode.MALFORMED)
+        except (DecodeError, RecursionError) as error:  # nested a thousand deep, it is no ValueError
+            refusal = Refusal(f"not a signed command: {unquoted(error)}", RefusalCode.MALFORMED)
             self.actuator.refused[refusal.code] += 1
         if refusal is not None and not is_history:
             self.refusals.note(refusal, time.monotonic())

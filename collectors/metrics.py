@@ -6,9 +6,11 @@ Everything shown is what the newest tick says, so a scrape costs no driver call 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.messages.telemetry import GpuSample, HostTick, JobSample, MeterSample
 
@@ -83,6 +85,14 @@ JOB_COUNTERS = {
 METER_GAUGES = {"power_w": ("firmwatt_meter_power_watts", "Draw by one meter; `covers` says of what")}
 METER_COUNTERS = {"energy_j": ("firmwatt_meter_energy_joules", "Energy by one meter")}
 MEGAHERTZ = frozenset({"sm_mhz", "memory_mhz"})
+
+
+def carried(path: str) -> Iterator[Metric]:
+    """Yield what another process has written to the file at *path*; nothing while it has not, or not in whole."""
+    try:
+        yield from text_string_to_metric_families(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
 
 
 def families(status: Status) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ Whoever may write to the topic could otherwise fill a host's disk. Counts are ne
 import logging
 from collections import Counter
 
-from collectors.admit import Refusal, RefusalCode
+from collectors.admit import SHOWN, Refusal, RefusalCode
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Refusals:
             return
         self._flush(code)
         self._said_at_s[code] = now_s
-        command_id = refusal.command.command_id if refusal.command is not None else None
+        command_id = refusal.command.command_id[:SHOWN] if refusal.command is not None else None
         fields = {"code": str(code), "command_id": command_id, "count": 1}
         log.warning("refused: %s: %s", code, refusal.reason, extra=fields)
 

@@ -69,8 +69,6 @@ class Actuator(Section, frozen=True, kw_only=True):
     """How long GPUs get at most to follow a new limit before their power counts, milliseconds of the machine."""
     period_ms: Positive = 250
     """How often leases are looked at, milliseconds of the machine."""
-    patience_ms: Positive = 1000
-    """How long a device may take to answer before it is left out, milliseconds of the machine."""
     reconcile_s: Positive = 5
     """How often everything is read while anything is held, seconds of the machine."""
     idle_s: Positive = 60

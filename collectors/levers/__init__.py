@@ -90,6 +90,11 @@ class Lever(Protocol):
         """What it turns."""
         ...
 
+    @property
+    def patience_s(self) -> float:
+        """How long a call may take before it counts as hanging, seconds of the machine."""
+        ...
+
     def find(self, now: datetime, jobs: Collection[str]) -> tuple[Found, ...]:
         """
         Return what can be turned: GPUs that answer, or those of *jobs* that this lever knows how to reach.

@@ -91,6 +91,9 @@ class Admission:
 
     kind = Kind.ADMISSION
 
+    patience_s = 20.0
+    """The ways bound their own requests; a figure is written and read back."""
+
     def __init__(self, ways: dict[str, Way], least: int) -> None:
         self._ways = ways
         self._least = least

@@ -17,7 +17,7 @@ from collectors.levers import FREE, TOLERANCE, Found, LeverError, Reading
 from collectors.levers._nvml_gpus import Device, Gpus, note
 from collectors.nvml.calls import event_reasons
 from pipeline.messages.control import Kind, Trouble
-from pipeline.settings import Section
+from pipeline.settings import Positive, Section
 
 APPLICATIONS_CLOCKS = 0x2
 """Bit of the clock event reasons: clocks are down because software set them so (nvml.h)."""
@@ -28,6 +28,8 @@ class Settings(Section, frozen=True, kw_only=True):
 
     restore_mhz: int = 0
     """Where operators lock clocks themselves: what to leave behind; 0: unlocked."""
+    timeout_s: Positive = 1.0
+    """A call that is out for longer hangs."""
 
 
 def connect(settings: Settings | None = None) -> "Clocks":
@@ -41,6 +43,7 @@ class Clocks:
     kind = Kind.CLOCK
 
     def __init__(self, settings: Settings) -> None:
+        self.patience_s = settings.timeout_s
         self._gpus = Gpus()
         self._restored = float(settings.restore_mhz) or FREE
         self._set: dict[str, float] = {}

@@ -29,6 +29,10 @@ UNTELLABLE = frozenset("\0\r\n")
 """Characters of no job's name."""
 
 
+PROGRAMS = 2
+"""A job is changed, and its state asked: what a call is allowed the time of."""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """``[lever.command]``."""
 
@@ -56,6 +60,7 @@ class Command:
     kind = Kind.RUN
 
     def __init__(self, settings: Settings) -> None:
+        self.patience_s = PROGRAMS * settings.timeout_s
         self._settings = settings
         self._asked: dict[str, float] = {}
 

@@ -15,17 +15,19 @@ from collectors.levers._nvml_gpus import Device, Gpus, note
 from collectors.nvml.calls import SW_POWER_CAP, event_reasons
 from collectors.nvml.fields import GPU_SCOPE, read_fields
 from pipeline.messages.control import Kind, Trouble
-from pipeline.settings import Section
+from pipeline.settings import Positive, Section
 
 
 class Settings(Section, frozen=True, kw_only=True):
-    """``[lever.nvml]``: there is nothing to set."""
+    """``[lever.nvml]``."""
+
+    timeout_s: Positive = 1.0
+    """A call that is out for longer hangs; setting a limit takes the driver 10 to 20 ms (zeus#29)."""
 
 
 def connect(settings: Settings | None = None) -> "Nvml":
     """Return the lever; NVML is opened by the first call of `find`."""
-    del settings
-    return Nvml()
+    return Nvml(settings)
 
 
 class Nvml:
@@ -33,7 +35,8 @@ class Nvml:
 
     kind = Kind.POWER
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.patience_s = (settings or Settings()).timeout_s
         self._gpus = Gpus()
         self._capped_s: dict[str, float | None] = {}
         """By UUID, what the counter stood at; forgotten with each new limit, which it says nothing of yet."""

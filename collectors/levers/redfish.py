@@ -60,6 +60,10 @@ TROUBLES: Mapping[int, Trouble] = {
 }
 
 
+REQUESTS = 4
+"""A set-point read, written, written again and read back: what a call is allowed the time of."""
+
+
 class _Limit(Limit, rename="pascal"):
     control_mode: str | None = None
 
@@ -128,6 +132,7 @@ class Redfish:
     kind = Kind.POWER
 
     def __init__(self, settings: Settings, bmc: Bmc) -> None:
+        self.patience_s = REQUESTS * settings.timeout_s
         self._settings = settings
         self._bmc = bmc
         self._turn = threading.Lock()

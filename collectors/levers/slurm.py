@@ -53,6 +53,10 @@ SAID = (
 WHO = "; Slurm lets only its operators and administrators suspend jobs"
 
 
+PROGRAMS = 3
+"""A job is shown, changed and shown again: what a call is allowed the time of."""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """``[lever.slurm]``."""
 
@@ -86,6 +90,7 @@ class Slurm:
     kind = Kind.RUN
 
     def __init__(self, settings: Settings) -> None:
+        self.patience_s = PROGRAMS * settings.timeout_s
         self._settings = settings
         self._node = settings.node or socket.gethostname().partition(".")[0]
         self._here: dict[str, bool] = {}

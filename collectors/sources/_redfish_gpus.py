@@ -62,7 +62,6 @@ def sample(gpu: Gpu, found: EnvironmentMetrics | None, now: datetime) -> GpuSamp
         power_w=None if garbage else power_w,
         energy_j=energy_j,
         read_at=now,
-        enforced_w=limit.reading,
         requested_w=limit.set_point,
         min_w=limit.allowable_min,
         max_w=limit.allowable_max,

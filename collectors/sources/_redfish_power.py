@@ -72,12 +72,15 @@ class Value(msgspec.Struct, rename="pascal"):
 
 
 class Limit(msgspec.Struct, rename="pascal"):
-    """A power limit, watts."""
+    """
+    A power limit, watts.
+
+    Its `Reading` is left alone: it is that of the control's sensor, the draw, and no limit in force (DSP2046, Control).
+    """
 
     set_point: float | None = None
     allowable_min: float | None = None
     allowable_max: float | None = None
-    reading: float | None = None
 
 
 class EnvironmentMetrics(msgspec.Struct, rename="pascal"):

@@ -80,7 +80,7 @@ class Actuated:
 
     def restart(self, *levers: Lever) -> None:
         """Start a new actuator on what the journal says, as after kill -9."""
-        hands = Hands(levers or self.levers or [nvml.connect()], self.patience_s)
+        hands = Hands(levers or self.levers or [nvml.connect(nvml.Settings(timeout_s=self.patience_s))])
         steady = SteadyClock(Clock(NOON), self._host_clock_s, lambda: self.passed_s)
         self.actuator = Actuator(
             host=HOST,

@@ -1,19 +1,16 @@
 """`firmwatt actuate` as a process, over the stand-in library and a real Apache Kafka."""
 
-import asyncio
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from doubles.commands import KEY_2, KEY_ID, KEY_ID_2, PUBLIC, PUBLIC_2, STRANGER, cap, keyring_text, lease, signed
+from doubles.dispatcher import SPEED, dispatching
 from doubles.gpu_host import DEADLINE_S, GpuHost, eventually
 from doubles.nvml import competitor
 from doubles.nvml.nvml_double import CAPPED
@@ -21,45 +18,11 @@ from doubles.nvml.nvml_double import CAPPED
 from deploy.broker import node, ports
 from pipeline import files
 from pipeline.clock import Clock, real_clock_from
-from pipeline.codec import Codec
-from pipeline.kafka import Sender, consumer, ensure_topics
-from pipeline.messages.control import AckStatus, CommandAck, LeaseCommand, SignedCommand
+from pipeline.kafka import ensure_topics
+from pipeline.messages.control import AckStatus, SignedCommand
 from pipeline.topics import ACKS, COMMANDS
 
 pytestmark = pytest.mark.broker
-
-SPEED = 20.0
-"""Of the tests' clock: a lease of a minute takes three seconds."""
-
-
-@dataclass
-class Dispatcher:
-    """The other end: sends commands to one host and hears what it answers."""
-
-    host: GpuHost
-    clock: Clock
-    sender: Sender
-    reader: Any
-
-    async def cap(self, seq: int, cap_w: float, lasts_s: float) -> LeaseCommand:
-        """Send a lease for every GPU of the host, to begin now."""
-        command = lease(seq, cap(cap_w), begins=self.clock.now(), lasts_s=lasts_s, host=self.host.name)
-        await self.sender.send(COMMANDS, signed(command))
-        return command
-
-    async def answer(self) -> CommandAck:
-        """Return the host's next acknowledgement."""
-        while True:
-            record = await asyncio.wait_for(self.reader.getone(), DEADLINE_S)
-            if record.key == self.host.name.encode():
-                return Codec(ACKS).decode(record.value)
-
-
-@asynccontextmanager
-async def dispatching(host: GpuHost, kafka: str, clock: Clock) -> AsyncIterator[Dispatcher]:
-    """Yield a dispatcher to *host*."""
-    async with Sender(kafka) as sender, consumer(kafka, ACKS) as reader:
-        yield Dispatcher(host, clock, sender, reader)
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ async def test_it_lets_go_by_itself_with_nobody_to_tell_it(desk: Actuated) -> No
     assert first_w == [700, 475, 475]
     assert desk.limits_w == [700, 700, 700]
     assert [ack.status for ack in desk.said] == [AckStatus.APPLIED, AckStatus.RELEASED]
-    assert desk.recorded == Record(boot="boot-1", highest_seq=1)
+    assert desk.recorded == Record(boot="boot-1", highest_seq=1, acknowledged_seq=1)
 
 
 async def test_a_gpu_is_restored_to_the_limit_it_was_found_at(desk: Actuated) -> None:
@@ -140,6 +140,28 @@ async def test_killed_and_started_again_it_goes_on_with_the_lease(desk: Actuated
     assert held_w == [700, 400, 400]
     assert desk.limits_w == [700, 700, 700]
     assert [ack.status for ack in desk.said] == [AckStatus.APPLIED, AckStatus.RELEASED]
+
+
+async def test_killed_before_it_could_answer_it_answers_after_the_restart(desk: Actuated) -> None:
+    """What the GPUs drew before is not known any more, and so not told."""
+
+    class Dies(nvml.Nvml):
+        def set(self, subject: str, level: float) -> None:
+            super().set(subject, level)
+            raise KeyboardInterrupt
+
+    desk.restart(Dies())
+    with pytest.raises(KeyboardInterrupt):
+        await desk.hear(lease(1, cap(400)))
+    desk.restart()
+
+    await desk.begin()
+    await desk.after(1)
+
+    (ack,) = desk.said
+    assert (ack.status, ack.before_w, ack.after_w) == (AckStatus.APPLIED, None, None)
+    assert [(gpu.requested_w, gpu.before_w) for gpu in ack.gpus] == [(400, None), (400, None)]
+    assert all(gpu.after_w == pytest.approx(400, abs=2) for gpu in ack.gpus)
 
 
 async def test_a_lease_whose_key_was_taken_away_does_not_survive_a_restart(desk: Actuated) -> None:

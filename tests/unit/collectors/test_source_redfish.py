@@ -258,7 +258,7 @@ def test_gpus_with_a_uuid_are_read_and_the_others_left_out() -> None:
         power_w=612.5,
         energy_j=3.25e8,
         read_at=NOON,
-        enforced_w=650,
+        enforced_w=None,  # the 650 beside the set-point is a sensor's reading, not a limit in force
         requested_w=700,
         min_w=200,
         max_w=700,

@@ -1,0 +1,108 @@
+"""
+`firmwatt actuate --check`: everything that the settings name is tried once, before a fleet depends on it.
+
+Whether a limit may be set is tried by asking for the one that holds already. One line for each part, `ok` or `FAIL`
+and what to do; the exit code is that of the worst failure, 0 if there is none.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from collectors.actuator import Actuator
+from collectors.check import Finding, tried
+from collectors.levers import FREE, Key
+from collectors.mappings import UNCLAIMED
+from collectors.whose import claim_on
+from pipeline.errors import EnvironmentProblem
+from pipeline.kafka import Sender, consumer, ensure_topics
+from pipeline.messages.control import Kind, Trouble
+from pipeline.messages.telemetry import Tier
+from pipeline.topics import ACKS, COMMANDS
+
+UNFIT = 4
+"""Exit code of whatever is wrong with the machine (`EnvironmentProblem`)."""
+
+
+def main(actuator: Actuator, journal: Path, bootstrap: str) -> int:
+    """Print the findings as they come."""
+    return asyncio.run(_report(actuator, journal, bootstrap))
+
+
+async def _report(actuator: Actuator, journal: Path, bootstrap: str) -> int:
+    worst = 0
+    async for finding in findings(actuator, journal, bootstrap):
+        sys.stdout.write(f"{finding}\n")
+        sys.stdout.flush()
+        worst = max(worst, finding.exit_code)
+    return worst
+
+
+async def findings(actuator: Actuator, journal: Path, bootstrap: str) -> AsyncIterator[Finding]:
+    """Yield a finding for every part; nothing is changed."""
+    yield Finding("host", f"obeys leases for {actuator.host!r}")
+    hands, now = actuator.hands, actuator.steady.now()
+    await hands.look(now, ())
+    await actuator.whose.ask(now)
+    claims = actuator.whose.claims(now)
+    await hands.look(now, {claim.job for claim in claims.values() if claim.job is not None})
+    for kind, why in hands.silent.items():
+        yield Finding(f"lever for {kind}", why, UNFIT)
+    for feed in actuator.whose.feeds:
+        yield Finding(f"mapping {feed.name}", feed.trouble or "answers", UNFIT if feed.trouble else 0)
+    await hands.set(unchanged(actuator))
+    for key in sorted(hands.known):
+        yield of_control(actuator, key)
+    if not hands.known:
+        yield Finding("controls", "there is nothing here that could be held back", UNFIT)
+    gpus = {key.subject for key in hands.known if key.kind in {Kind.POWER, Kind.CLOCK}}
+    protected = sum(claim_on(uuid, claims).tier is Tier.T0 for uuid in gpus)
+    unclaimed = sum(claims.get(uuid, UNCLAIMED).job is None for uuid in gpus)
+    yield Finding("GPUs", f"{len(gpus)} seen, {protected} T0 and never touched, {unclaimed} of them claimed by nobody")
+    await hands.close()
+    record = actuator.journal.record
+    held = f"; {len(record.previous())} controls of an earlier run are to be put back" if record.previous() else ""
+    yield await tried(f"journal {journal}", lambda: _writable(journal, f"highest sequence {record.highest_seq}{held}"))
+    yield await tried(f"Kafka at {bootstrap}", lambda: _kafka(bootstrap))
+
+
+def unchanged(actuator: Actuator) -> dict[Key, float]:
+    """Return the power limits as they are: asking for one changes nothing and shows whether it may be asked."""
+    readings = actuator.hands.readings
+    return {
+        key: reading.requested
+        for key, reading in readings.items()
+        if key.kind is Kind.POWER and reading.requested is not None and reading.requested != FREE
+    }
+
+
+def of_control(actuator: Actuator, key: Key) -> Finding:
+    """Return what is to be said of one control that has answered once."""
+    reading, failure = actuator.hands.known[key], actuator.hands.failures.get(key)
+    if failure is not None:
+        return Finding(str(key), f"{failure.trouble}: {failure.text}", UNFIT)
+    if reading.note:
+        return Finding(str(key), reading.note, UNFIT)
+    if reading.enforced is not None and reading.requested is not None and reading.enforced < reading.requested:
+        held = f"held at {reading.enforced:g} W out of band, {reading.requested:g} W requested"
+        return Finding(str(key), f"{Trouble.OUT_OF_BAND}: {held}", UNFIT)
+    level = "unknown" if reading.requested is None else f"{reading.requested:g}"
+    return Finding(str(key), f"at {level}, takes {reading.lowest:g} to {reading.highest:g}")
+
+
+async def _writable(journal: Path, text: str) -> str:
+    probe = journal.with_name(f".{journal.name}.check")
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot be written: {error.strerror}") from error
+    return text
+
+
+async def _kafka(bootstrap: str) -> str:
+    await ensure_topics(bootstrap, [COMMANDS, ACKS])
+    async with Sender(bootstrap), consumer(bootstrap, COMMANDS):
+        return f"answers, and has {COMMANDS.name} and {ACKS.name}"
