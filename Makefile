@@ -6,7 +6,8 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup demo broker test check bench kills collector-kills crash-states clean lock
+.PHONY: help setup tools demo broker test check bench kills collector-kills actuator-kills command-attack crash-states \
+	clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -15,21 +16,31 @@ help: ## this list
 setup: ## .venv with firmwatt and all it needs; quick when nothing changed
 	@PYTHON="$(PYTHON)" deploy/setup.sh
 
+tools: setup ## helm and promtool, for the tests of chart and alert rules; those are skipped without
+	@deploy/tools.sh
+
 demo: setup ## the whole loop on this machine, with a report
 	@$(BIN)/firmwatt demo $(ARGS)
 
 broker: setup ## one Apache Kafka node that stays; `.venv/bin/firmwatt broker stop` ends it
 	@$(BIN)/firmwatt broker start $(ARGS)
 
-test: setup ## every test, real broker included
+test: setup ## every test, real broker included (ARGS: a part of them)
+ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
+else
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit tests/conformance tests/real
+	@$(BIN)/pytest tests/integration tests/e2e
+endif
 
 check: setup ## format, lint, types, import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/yamllint --strict deploy/compose.yaml
+	@$(BIN)/yamllint --strict deploy/compose.yaml deploy/alerts deploy/helm/firmwatt-host/values.yaml \
+		deploy/helm/firmwatt-host/Chart.yaml
+	@$(BIN)/hadolint deploy/Dockerfile
 
 bench: setup ## one JSON line a figure
 	@set -e; for bench in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$bench" $(ARGS); done
@@ -39,6 +50,12 @@ kills: setup ## kill the submitter with -9 again and again while the venue loses
 
 collector-kills: setup ## kill the collector with -9 while Kafka is away (ARGS="50 7 6": how often, seed, hours)
 	@PYTHONPATH=tests $(BIN)/python tests/long/kill_collector.py $(or $(ARGS),50)
+
+actuator-kills: setup ## kill the actuator with -9 in mid-curtailment, clocks set and Kafka away too (ARGS="200 7": how often, seed)
+	@PYTHONPATH=tests $(BIN)/python tests/long/kill_actuator.py $(or $(ARGS),200)
+
+command-attack: setup ## hostile commands against an actuator (ARGS="100000 7": how many, seed)
+	@PYTHONPATH=tests $(BIN)/python tests/long/attack_commands.py $(or $(ARGS),100000)
 
 crash-states: setup ## open the spool after every kind of power loss (ARGS="2000 7": how many, seed)
 	@PYTHONPATH=tests $(BIN)/python tests/long/crash_spool.py $(or $(ARGS),2000)

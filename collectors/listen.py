@@ -140,7 +140,7 @@ class Pulse:
     manager: Manager
     listening: "asyncio.Task[None]"
     write_page: Callable[[Line], None]
-    is_ready: bool = False
+    status: str = ""
     troubles: Changes = field(default_factory=lambda: Changes(log))
     page_at_s: float = float("-inf")
 
@@ -169,9 +169,10 @@ class Pulse:
         self.troubles.note("Kafka", self.line.trouble or (outbox.trouble if outbox is not None else None))
         self.line.refusals.flush(time.monotonic())
         self.manager.say("WATCHDOG=1")
-        if self.line.is_connected and not self.is_ready:
-            self.is_ready = True
-            self.manager.say("READY=1", f"STATUS={self.actuator.host} obeys signed leases")
+        how = self.line.trouble or ("obeys signed leases" if self.line.is_connected else "looks for Kafka")
+        if how != self.status:  # ready from the first beat on: what was held is held, with or without Kafka
+            self.status = how
+            self.manager.say("READY=1", f"STATUS={self.actuator.host}: {how}")
         now_s = time.monotonic()
         if now_s >= self.page_at_s:
             self.page_at_s = now_s + PAGE_EVERY_S
