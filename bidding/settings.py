@@ -99,6 +99,11 @@ class Bidding(Section, frozen=True, kw_only=True):
     settle_wait_s: Positive = 120
     """How long after the last planned interval a silent venue is waited for before `stop_after_settlement` gives up."""
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for spans that contradict each other: whoever reads the settings names the line."""
+        if self.release_s > self.lease_s / 4:
+            raise ValueError(f"release_s {self.release_s:g} is more than a quarter of lease_s {self.lease_s:g}")
+
     @property
     def plan_start(self) -> datetime | None:
         """`first_interval_start` in UTC, None where every interval is meant."""

@@ -34,7 +34,7 @@ class Report:
     """What was done on one host for one command."""
 
     asked: Mapping[Key, float]
-    """Every control that the command names and the host may hold back, those that do not answer included."""
+    """Every control that the command names, at the level it asks for, whether or not that could be had."""
     before: Mapping[Key, Reading]
     after: Mapping[Key, Reading]
     failures: Mapping[Key, Failure]
@@ -137,13 +137,13 @@ def refused(host: str, refusal: Refusal, acknowledged_at: datetime, *, simulated
 
 def gpu_acks(report: Report) -> tuple[GpuAck, ...]:
     """Return every GPU whose draw was to change, before and after; what could not be read is None."""
-    keys = {key for key in (*report.asked, *report.failures) if key.kind is Kind.POWER and _is_named(key, report)}
+    keys = {key for key in report.asked if key.kind is Kind.POWER}
     return tuple(_gpu_ack(key, report) for key in sorted(keys | set(report.affected)))
 
 
 def control_acks(report: Report) -> tuple[ControlAck, ...]:
     """Return every other control that was asked for."""
-    keys = {key for key in (*report.asked, *report.failures) if key.kind is not Kind.POWER and _is_named(key, report)}
+    keys = {key for key in report.asked if key.kind is not Kind.POWER}
     return tuple(
         ControlAck(
             kind=key.kind,
@@ -155,12 +155,6 @@ def control_acks(report: Report) -> tuple[ControlAck, ...]:
         )
         for key in sorted(keys)
     )
-
-
-def _is_named(key: Key, report: Report) -> bool:
-    """Tell whether the command names *key*: it was asked, or left alone for the sake of its job."""
-    failure = report.failures.get(key)
-    return key in report.asked or (failure is not None and failure.trouble is Trouble.UNEQUAL)
 
 
 def _gpu_ack(key: Key, report: Report) -> GpuAck:

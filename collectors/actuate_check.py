@@ -7,14 +7,14 @@ and what to do; the exit code is that of the worst failure, 0 if there is none.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from collectors.actuator import Actuator
 from collectors.check import Finding, tried
-from collectors.levers import FREE, Key
+from collectors.controls import Control
+from collectors.levers import Key
 from collectors.mappings import UNCLAIMED
-from collectors.whose import claim_on
 from pipeline.errors import EnvironmentProblem
 from pipeline.kafka import Sender, consumer, ensure_topics
 from pipeline.messages.control import Kind, Trouble
@@ -44,36 +44,36 @@ async def findings(actuator: Actuator, journal: Path, bootstrap: str) -> AsyncIt
     yield Finding("host", f"obeys leases for {actuator.host!r}")
     hands, now = actuator.hands, actuator.steady.now()
     await hands.look(now, ())
-    await actuator.whose.ask(now)
+    await actuator.whose.know(now)
     claims = actuator.whose.claims(now)
     await hands.look(now, {claim.job for claim in claims.values() if claim.job is not None})
     for kind, why in hands.silent.items():
         yield Finding(f"lever for {kind}", why, UNFIT)
     for feed in actuator.whose.feeds:
         yield Finding(f"mapping {feed.name}", feed.trouble or "answers", UNFIT if feed.trouble else 0)
-    await hands.set(unchanged(actuator))
+    await hands.set(unchanged(actuator.controls()))
     for key in sorted(hands.known):
         yield of_control(actuator, key)
     if not hands.known:
         yield Finding("controls", "there is nothing here that could be held back", UNFIT)
     gpus = {key.subject for key in hands.known if key.kind in {Kind.POWER, Kind.CLOCK}}
-    protected = sum(claim_on(uuid, claims).tier is Tier.T0 for uuid in gpus)
-    unclaimed = sum(claims.get(uuid, UNCLAIMED).job is None for uuid in gpus)
+    owners = [claims.get(uuid, UNCLAIMED) for uuid in gpus]
+    protected = sum(owner.tier is Tier.T0 for owner in owners)
+    unclaimed = sum(owner.job is None for owner in owners)
     yield Finding("GPUs", f"{len(gpus)} seen, {protected} T0 and never touched, {unclaimed} of them claimed by nobody")
     await hands.close()
-    record = actuator.journal.record
-    held = f"; {len(record.previous())} controls of an earlier run are to be put back" if record.previous() else ""
-    yield await tried(f"journal {journal}", lambda: _writable(journal, f"highest sequence {record.highest_seq}{held}"))
+    left = f"; {len(actuator.found)} controls of an earlier run are to be put back" if actuator.found else ""
+    text = f"highest sequence {actuator.state.highest_seq}{left}"
+    yield await tried(f"journal {journal}", lambda: _writable(journal, text))
     yield await tried(f"Kafka at {bootstrap}", lambda: _kafka(bootstrap))
 
 
-def unchanged(actuator: Actuator) -> dict[Key, float]:
-    """Return the power limits as they are: asking for one changes nothing and shows whether it may be asked."""
-    readings = actuator.hands.readings
+def unchanged(controls: Iterable[Control]) -> dict[Key, float]:
+    """Return power limits as they are: asking for one changes nothing and shows whether it may be. T0 is not asked."""
     return {
-        key: reading.requested
-        for key, reading in readings.items()
-        if key.kind is Kind.POWER and reading.requested is not None and reading.requested != FREE
+        one.key: one.requested
+        for one in controls
+        if one.key.kind is Kind.POWER and one.requested is not None and one.tier is not Tier.T0 and one.answers
     }
 
 

@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
 
         return actuate_check.main(actuator, Path(section.journal), bootstrap)
     line = listen.Line(actuator, bootstrap, mute=arguments.dry_run)
-    page = Page(Path(section.metrics), actuator).write if section.metrics else lambda _: None
+    shows = section.metrics and not arguments.dry_run
+    page = Page(Path(section.metrics), actuator).write if shows else lambda _: None
     process.run(lambda stop: listen.run(actuator, line, section.period_ms / 1000, stop, page), section.log)
     return 0

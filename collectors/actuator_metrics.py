@@ -5,6 +5,7 @@ The file follows node_exporter's textfile convention, and the collector shows it
 (``[collector] actuator_metrics``).
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from prometheus_client.registry import Collector as MetricSource
 
 from collectors.actuator import Actuator
 from collectors.listen import Line
+from collectors.process import Changes
 from pipeline import files
 from pipeline.clock import wall
 from pipeline.messages.control import Kind, Trouble
+
+log = logging.getLogger(__name__)
 
 UNITS = {
     Kind.POWER: ("firmwatt_actuator_limit_watts", "Power limit held on a GPU", 1.0),
@@ -34,13 +38,19 @@ class Page(MetricSource):
     def __init__(self, path: Path, actuator: Actuator) -> None:
         self._path, self._actuator = path, actuator
         self._line: Line | None = None
+        self._troubles = Changes(log)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
     def write(self, line: Line) -> None:
-        """Replace the file whole."""
+        """Replace the file whole; where that cannot be it is said once, and nothing else suffers."""
         self._line = line
-        files.replace(self._path, generate_latest(self._registry))
+        try:
+            files.replace(self._path, generate_latest(self._registry))
+        except OSError as error:
+            self._troubles.note("metrics", f"cannot write {self._path}: {error.strerror}")
+        else:
+            self._troubles.note("metrics", None)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric (the protocol of prometheus_client's registry)."""
@@ -93,9 +103,9 @@ def families(actuator: Actuator, line: Line) -> Iterator[Metric]:
     acknowledged, unsent = line.counts()
     yield CounterMetricFamily("firmwatt_actuator_acknowledgements_sent", "Answers Kafka took", value=acknowledged)
     yield CounterMetricFamily("firmwatt_actuator_acknowledgements_unsent", "Answers lost", value=unsent)
-    if actuator.set_ms is not None:
+    if actuator.answers.set_ms is not None:
         text = "From the newest command's arrival until all was set and read back"
-        yield _gauge("firmwatt_actuator_set_seconds", text, actuator.set_ms / 1000)
+        yield _gauge("firmwatt_actuator_set_seconds", text, actuator.answers.set_ms / 1000)
 
 
 def _gauge(name: str, text: str, figure: float) -> Metric:

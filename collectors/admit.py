@@ -25,6 +25,14 @@ from pipeline.tiers import PAUSABLE
 
 _DECODER = msgspec.json.Decoder(LeaseCommand)
 
+MAX_PAYLOAD = 1 << 14
+"""Bytes. A lease for every tier and six GPU models is a tenth of it."""
+LEAP = timedelta(days=1)
+"""
+How far a sequence may be ahead of the clock's microseconds, which is what dispatch counts by.
+
+Whoever sent a higher one by mistake would lock the host for good, since every later one is below it.
+"""
 SHOWN = 40
 """Characters of a name that came with a refused command which a message shows."""
 MAX_SEQ = 2**63 - 1
@@ -81,6 +89,9 @@ class RefusalCode(StrEnum):
     OUT_OF_BOUNDS = "out_of_bounds"
     PROTECTED_TIER = "protected_tier"
     LATCHED = "latched"
+    TOO_MANY = "too_many"
+    STOPPING = "stopping"
+    """The actuator is ending, and would leave behind what it held back now."""
     NOT_RECORDED = "not_recorded"
     """The journal cannot be written."""
 
@@ -104,12 +115,13 @@ def admit(  # noqa: PLR0917 - a decision with seven inputs has seven arguments
     bounds: Bounds,
     *,
     is_latched: bool = False,
+    planned: int = 0,
 ) -> LeaseCommand | Refusal:
     """
     Return the command in *signed* if this *host* must obey it at *now*, by the host's wall clock; else why not.
 
     A level above or below what a GPU or a tier takes is no reason to refuse: it is clamped when applied, where that is
-    known. *is_latched*: a safety cap holds.
+    known. *is_latched*: a safety cap holds; *planned*: so many leases hold or wait.
     """
     verdict = opened(signed, keyring)
     if isinstance(verdict, Refusal):
@@ -117,15 +129,24 @@ def admit(  # noqa: PLR0917 - a decision with seven inputs has seven arguments
     for failed, code, reason in _objections(verdict, host, highest_seq, now, bounds, is_latched=is_latched):
         if failed:
             return Refusal(reason, code, verdict)
+    if planned >= bounds.max_leases and not verdict.is_release:
+        return Refusal(f"{planned} leases hold or wait, at most {bounds.max_leases} may", RefusalCode.TOO_MANY, verdict)
     return verdict
 
 
 def opened(signed: SignedCommand, keyring: Keyring) -> LeaseCommand | Refusal:
     """Return the command if a key of *keyring* signed it, whatever it says; else why not."""
+    if len(signed.payload) > MAX_PAYLOAD:
+        return Refusal(f"{len(signed.payload)} bytes, a lease has at most {MAX_PAYLOAD}", RefusalCode.MALFORMED)
     if signed.key_id not in keyring:
         return Refusal(f"no key {_shown(signed.key_id)} in the keyring", RefusalCode.UNKNOWN_KEY)
     if not keyring.verifies(signed):
         return Refusal(f"the signature is not {signed.key_id}'s over this payload", RefusalCode.BAD_SIGNATURE)
+    return decoded(signed)
+
+
+def decoded(signed: SignedCommand) -> LeaseCommand | Refusal:
+    """Return what *signed* says, whoever has signed it; a field that this version does not know is a mistake."""
     try:
         command = _DECODER.decode(signed.payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -153,6 +174,11 @@ def _objections(
     seq, early = command.seq, command.issued_at - now
     yield command.host != host, RefusalCode.WRONG_HOST, f"for host {command.host[:SHOWN]!r:.80}, this is {host!r}"
     yield seq <= highest_seq, RefusalCode.REPLAYED, f"sequence {seq} is not above {highest_seq}"
+    yield (
+        seq > (now + LEAP).timestamp() * 1e6,
+        RefusalCode.OUT_OF_BOUNDS,
+        f"sequence {seq} is more than {LEAP} ahead of the clock's microseconds",
+    )
     yield command.expires_at <= now, RefusalCode.EXPIRED, f"expired at {command.expires_at.isoformat()}"
     yield (
         early > bounds.max_skew,

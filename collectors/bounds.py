@@ -20,10 +20,14 @@ class Bounds:
     max_rate_w_per_s: float = 1000.0
     """How fast the strokes follow each other. A way back has its stages and ends with the lease, whatever this says."""
     max_lease: timedelta = timedelta(minutes=15)
+    max_leases: int = 16
+    """How many may hold or wait at one time."""
     max_ahead: timedelta = timedelta(hours=1)
     """How far in the future a lease may begin."""
     max_skew: timedelta = timedelta(seconds=5)
     """How far ahead of this host's clock a command may have been issued: beyond it one of the clocks is wrong."""
+    min_release: timedelta = timedelta(seconds=5)
+    """No way back is shorter, whatever a command says, unless half of its lease is."""
     release: timedelta = timedelta(seconds=20)
     """How long a way back takes that no lease has planned: after silence, on SIGTERM, from a stale journal."""
     release_stages: int = 4

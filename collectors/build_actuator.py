@@ -5,12 +5,14 @@ from pathlib import Path
 
 from collectors import build, settings
 from collectors.actuator import Actuator, Pace
+from collectors.answers import Answers
 from collectors.bounds import Bounds
 from collectors.dryrun import DryRun
 from collectors.hands import Hands
 from collectors.journal import Journal
-from collectors.keys import Keys
+from collectors.keys import Keys, Nobody
 from collectors.levers import Lever
+from collectors.memory import Memory
 from collectors.steady import SteadyClock, boot_id
 from collectors.whose import Whose
 from pipeline.errors import ConfigError
@@ -29,20 +31,32 @@ def actuator(config: Path, host: str = "", *, dry_run: bool = False) -> Actuator
     with placed(config, "actuator"):
         limits = bounds(section)
     hands = Hands([DryRun(lever) if dry_run else lever for lever in levers.values()])
+    steady, journal = SteadyClock(clock), Journal(None if dry_run else Path(section.journal))
+    keys = _keys(Path(section.keyring), is_needed=not (journal.record.touched or journal.record.previous_w))
+    memory = Memory(journal, keys, steady, boot_id(), limits.min_release)
     return Actuator(
         host=settings.host_name(host, section.host),
         hands=hands,
-        journal=Journal(None if dry_run else Path(section.journal)),
-        keys=Keys(Path(section.keyring)),
+        memory=memory,
+        answers=Answers(hands, clock, section.settle_ms / 1000, section.simulated, memory.acknowledged_seq()),
+        keys=keys,
         whose=Whose(build.connected(config, "actuator", "mapping", section.mappings), lambda: hands.places),
         bounds=limits,
         clock=clock,
-        steady=SteadyClock(clock),
-        boot=boot_id(),
-        simulated=section.simulated,
-        pace=Pace(settle_s=section.settle_ms / 1000, reconcile_s=section.reconcile_s, idle_s=section.idle_s),
+        steady=steady,
+        pace=Pace(section.reconcile_s, section.idle_s),
         silence=settings.seconds(section.silence_s) if section.silence_s else None,
     )
+
+
+def _keys(path: Path, *, is_needed: bool) -> Keys | Nobody:
+    """Return the keyring at *path*; where it makes no sense and something is to be put back first, nobody's."""
+    try:
+        return Keys(path)
+    except ConfigError as mistake:
+        if is_needed:
+            raise
+        return Nobody(mistake)
 
 
 def bounds(section: settings.Actuator) -> Bounds:
@@ -57,6 +71,7 @@ def bounds(section: settings.Actuator) -> Bounds:
         max_lease=settings.seconds(section.max_lease_s),
         max_ahead=settings.seconds(section.max_ahead_s),
         max_skew=settings.seconds(section.max_skew_s),
+        min_release=settings.seconds(section.min_release_s),
         release=settings.seconds(section.release_s),
         release_stages=section.release_stages,
     )

@@ -10,6 +10,7 @@ Nothing here is decided: what to set comes in, what reads back and what went wro
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,8 +23,12 @@ from collectors.lanes import Lane, settled
 from collectors.levers import Found, Key, Lever, LeverError, Reading, apply
 from pipeline.messages.control import Kind, Trouble
 
+log = logging.getLogger(__name__)
+
 RETRY_S = 5.0
 """A refused set-point is tried again after this long, seconds of the machine, while it is still wanted."""
+JOBS = frozenset({Kind.RUN, Kind.ADMISSION})
+"""Kinds whose subjects come and go."""
 WAIT_S = 0.5
 """No caller is held up longer than this, seconds of the machine: what takes longer is taken up when it is there."""
 
@@ -71,6 +76,7 @@ class Hands:
         self._not_read: dict[Key, Failure] = {}
         self._not_set: dict[Key, Failure] = {}
         self._taken: dict[Key, float] = {}
+        self._places: dict[str, Place] = {}
         self.readings: dict[Key, Reading] = {}
         """Of every control that answered when it was asked last."""
         self.known: dict[Key, Reading] = {}
@@ -100,9 +106,13 @@ class Hands:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where the GPUs sit, by any lever that can tell."""
-        places = (one.place for found in self._found.values() for one in found)
-        return tuple({place.uuid: place for place in places if place is not None}.values())
+        """Where the GPUs sit, by any lever that can tell; known over `close`, since mappings ask meanwhile."""
+        return tuple(self._places.values())
+
+    @property
+    def refused(self) -> set[Key]:
+        """Controls that did not take what was set last."""
+        return set(self._not_set)
 
     async def look(self, now: datetime, jobs: Collection[str], kinds: Collection[Kind] = tuple(Kind)) -> None:
         """Find what there is to turn of *kinds*, and read all of it."""
@@ -116,10 +126,11 @@ class Hands:
             elif kind not in self._found:
                 self.silent[kind] = "no answer yet"
         keys = {Key(kind, one.subject) for kind, found in self._found.items() for one in found if kind in kinds}
-        for key in self.known.keys() - keys:
-            if key.kind in kinds:
-                self.readings.pop(key, None)
-                self._not_read.setdefault(key, Failure(Trouble.LOST, "does not answer"))
+        for key in [key for key in self.known if key.kind in kinds and key not in keys]:
+            self.readings.pop(key, None)
+            self._not_read.setdefault(key, Failure(Trouble.LOST, "does not answer"))
+            if key.kind in JOBS and key.subject not in jobs and key not in self._out:
+                self._drop(key)
         await self.read(keys)
 
     async def read(self, keys: Iterable[Key]) -> None:
@@ -142,8 +153,12 @@ class Hands:
         taken, self._taken = self._taken, {}
         return taken
 
+    def retry(self) -> None:
+        """Forget what was refused: a new command asks anew."""
+        self._refused, self._not_set = {}, {}
+
     def forget(self, key: Key) -> None:
-        """Forget what was refused of a control that is wanted no more."""
+        """Forget that a control refused something: it has taken it after all."""
         self._refused.pop(key, None)
         self._not_set.pop(key, None)
 
@@ -153,13 +168,22 @@ class Hands:
         await settled(closing, WAIT_S)
         self._found, self.readings = {}, {}
 
+    def _drop(self, key: Key) -> None:
+        """Forget a job that is over."""
+        self.forget(key)
+        for known in (self.known, self._not_read, self._lanes):
+            known.pop(key, None)
+
     def _take(self, kind: Kind, found: "Future[tuple[Found, ...]]") -> None:
         try:
             self._found[kind] = found.result()
+            self._places |= {one.subject: one.place for one in self._found[kind] if one.place is not None}
             self.silent.pop(kind, None)
-        except SourceError as error:
+        except Exception as error:  # as below
+            if not isinstance(error, SourceError):
+                log.exception("the lever for %s failed in a way it should not", kind)
             self._found[kind] = ()
-            self.silent[kind] = str(error)
+            self.silent[kind] = str(error) or type(error).__name__
 
     def _is_due(self, key: Key, level: float, now_s: float) -> bool:
         refused = self._refused.get(key)
@@ -191,8 +215,8 @@ class Hands:
             self.forget(key)
         try:
             self.readings[key] = self.known[key] = call.answer.result()
-        except LeverError as error:
-            failure = Failure(error.trouble, str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in one lever is that control's trouble, and no other's
+            failure = _failure(key, error)
             if call.level is None:
                 self._not_read[key] = failure
                 self.readings.pop(key, None)
@@ -203,3 +227,10 @@ class Hands:
             if call.level is not None:
                 self._taken[key] = call.level
         self._not_read.pop(key, None)
+
+
+def _failure(key: Key, error: Exception) -> Failure:
+    if isinstance(error, LeverError):
+        return Failure(error.trouble, str(error))
+    log.error("the lever for %s failed in a way it should not", key, exc_info=error)
+    return Failure(Trouble.FAILED, f"{type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ again; their times are seconds since the machine started, which no clock change 
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,6 +16,19 @@ from collectors.levers import FREE, Key
 from pipeline import files
 from pipeline.errors import ConfigError, EnvironmentProblem
 from pipeline.messages.control import Kind, SignedCommand
+from pipeline.messages.telemetry import Tier
+
+
+class Original(NamedTuple):
+    """What a control was before we came."""
+
+    level: float
+    """Its set-point, `FREE` if nothing held it."""
+    highest: float | None = None
+    """From where on nothing was held back; None: not known any more. A share is taken of this, not of what we made."""
+    tier: Tier | None = None
+    job: str | None = None
+    """Whose it was when it was seen last: believed while no mapping tells anything else."""
 
 
 class KeptLease(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,9 +44,13 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     previous: float | None
     level: float | None = None
-    """What was set last, or is about to be; as `previous` if nothing holds it."""
+    """What it is to be held at; as `previous` if nothing holds it."""
+    asked: tuple[float | None, ...] = ()
+    """Every level that may be in force by our doing, the newest last."""
     highest: float | None = None
-    """From where on nothing was held back then; a share is taken of this, not of what we have made of it."""
+    """From where on nothing was held back then."""
+    tier: Tier | None = None
+    job: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,10 +68,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     previous_w: dict[str, float] = {}
     """By GPU UUID, what version 0.1 found before its first cap; only read."""
 
-    def previous(self) -> dict[Key, float]:
+    def found(self) -> dict[Key, Original]:
         """Return what held before the first touch."""
-        older = {Key(Kind.POWER, uuid): limit_w for uuid, limit_w in self.previous_w.items()}
-        return {**older, **{key: _level(one.previous) for key, one in self._each()}}
+        older = {Key(Kind.POWER, uuid): Original(limit_w) for uuid, limit_w in self.previous_w.items()}
+        told = {key: Original(_level(one.previous), one.highest, one.tier, one.job) for key, one in self._each()}
+        return {**older, **told}
+
+    def asked(self) -> dict[Key, tuple[float, ...]]:
+        """Return the levels that may be in force by our doing."""
+        return {key: tuple(map(_level, one.asked)) for key, one in self._each() if one.asked}
 
     def levels(self) -> dict[Key, float]:
         """Return what was set last, of controls that were held back."""
@@ -63,25 +86,26 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if _level(touched.level) != _level(touched.previous)
         }
 
-    def highest(self) -> dict[Key, float]:
-        """Return from where on nothing was held back before the first touch; nothing for power limits of 0.1."""
-        return {key: _level(one.highest) for key, one in self._each()}
-
     def _each(self) -> Iterator[tuple[Key, Touched]]:
         return ((Key(kind, subject), one) for kind, found in self.touched.items() for subject, one in found.items())
 
 
 def touched(
-    previous: Mapping[Key, float], levels: Mapping[Key, float], highest: Mapping[Key, float]
+    found: Mapping[Key, Original], levels: Mapping[Key, float], asked: Mapping[Key, tuple[float, ...]]
 ) -> dict[Kind, dict[str, Touched]]:
-    """Return what a record says of the controls in *previous*, those of them held at *levels*."""
-    found: dict[Kind, dict[str, Touched]] = {}
-    for key, level in previous.items():
+    """Return what a record says of the controls in *found*, those of them held at *levels*."""
+    told: dict[Kind, dict[str, Touched]] = {}
+    for key, original in found.items():
         one = Touched(
-            previous=_number(level), level=_number(levels.get(key, level)), highest=_number(highest.get(key, level))
+            previous=_number(original.level),
+            level=_number(levels.get(key, original.level)),
+            asked=tuple(map(_number, asked.get(key, ()))),
+            highest=original.highest,
+            tier=original.tier,
+            job=original.job,
         )
-        found.setdefault(key.kind, {})[key.subject] = one
-    return found
+        told.setdefault(key.kind, {})[key.subject] = one
+    return told
 
 
 class Journal:

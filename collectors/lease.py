@@ -14,8 +14,8 @@ The actuator's decisions: which level every control is to have at an instant. Pu
   has begun holds. So a renewal sent ahead of time takes over without a gap, and a lease that starts no later than an
   older one erases it.
 - Whatever is no longer held goes back in stages, each control from where it is: after a release command, silence or
-  SIGTERM, out of a stale journal, or because the lease that took over does not name it. Protection alone is at once:
-  a GPU that turns T0 is let go in the same step.
+  SIGTERM, out of a stale journal, because the lease that took over does not name it, or nobody claims it any more.
+  Protection alone is at once: a GPU that somebody claims as T0 is let go in the same step.
 - ``kind="safety"`` latches: it has no end of its own, and only a safety command may follow it.
 - A power limit moves in strokes of at most `max_step_w`, no faster than `max_rate_w_per_s`.
 
@@ -34,6 +34,9 @@ from collectors.levers import Key
 from pipeline.messages.control import Kind, LeaseCommand
 from pipeline.messages.telemetry import Tier
 
+ALWAYS = datetime.min.replace(tzinfo=UTC)
+"""When a release has begun. No clock counts back to it: a shell that keeps leases keeps this as it is."""
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -42,11 +45,18 @@ class Lease:
     command: LeaseCommand
     begins_at: datetime
     ends_at: datetime
+    min_release: timedelta = timedelta()
+    """The host's own least way back."""
 
     @classmethod
-    def of(cls, command: LeaseCommand, shift: timedelta = timedelta()) -> "Lease":
+    def of(cls, command: LeaseCommand, shift: timedelta = timedelta(), min_release: timedelta = timedelta()) -> "Lease":
         """Return *command* dated by a clock that is *shift* ahead of the one the dispatcher reads."""
-        return cls(command, command.not_before + shift, command.expires_at + shift)
+        return cls(command, command.not_before + shift, command.expires_at + shift, min_release)
+
+    @property
+    def release(self) -> timedelta:
+        """How long its way back takes, or the one that it commands."""
+        return max(timedelta(seconds=self.command.release_s), self.min_release)
 
     @property
     def is_safety(self) -> bool:
@@ -55,8 +65,8 @@ class Lease:
 
     @property
     def holds_until(self) -> datetime:
-        """When its way back begins: its last `release_s`, at most half of it."""
-        return self.ends_at - min(timedelta(seconds=self.command.release_s), (self.ends_at - self.begins_at) / 2)
+        """When its way back begins: its last `release`, at most half of it."""
+        return self.ends_at - min(self.release, (self.ends_at - self.begins_at) / 2)
 
     def holds(self, now: datetime) -> bool:
         """Tell whether its levels are in force at *now*, given that it has begun."""
@@ -129,7 +139,7 @@ def accept(state: HostState, lease: Lease) -> HostState:
     """
     earlier = tuple(old for old in state.leases if old.begins_at < lease.begins_at)
     if lease.command.is_release:
-        earlier, lease = (), replace(lease, begins_at=datetime.min.replace(tzinfo=UTC))
+        earlier, lease = (), replace(lease, begins_at=ALWAYS)
     return replace(state, highest_seq=max(state.highest_seq, lease.command.seq), leases=(*earlier, lease))
 
 
@@ -217,7 +227,7 @@ def _strokes(
 def _way_back(state: HostState, control: Control, lease: Lease | None, now: datetime, bounds: Bounds) -> WayBack | None:
     """Return the way back of a control that no lease holds any more, None if there is none to go."""
     start = state.levels.get(control.key)
-    if start is None or control.tier is Tier.T0:
+    if start is None or not control.answers or control.tier is Tier.T0:
         return None
     if (under_way := state.ways_back.get(control.key)) is not None:
         return under_way
@@ -227,8 +237,7 @@ def _way_back(state: HostState, control: Control, lease: Lease | None, now: date
         return None
     if lease is not None and not lease.command.is_release and not lease.holds(now):
         return WayBack(start, lease.holds_until, lease.ends_at)
-    is_released = lease is not None and lease.command.is_release
-    span = timedelta(seconds=lease.command.release_s) if lease is not None and is_released else bounds.release
+    span = lease.release if lease is not None and lease.command.is_release else bounds.release
     return WayBack(start, now, min(now + span, state.deadline or now + span))
 
 

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from collectors import acks
 from collectors.actuator import Actuator
 from collectors.admit import Refusal, RefusalCode, unquoted
+from collectors.keys import Nobody
 from collectors.notify import Manager
 from collectors.outbox import Outbox
 from collectors.process import Changes
@@ -34,9 +35,13 @@ log = logging.getLogger(__name__)
 
 CODEC = Codec(COMMANDS)
 ANSWER_EVERY_S = 1.0
-"""What nobody has signed is answered no more often than this, seconds of the machine; signed commands always are."""
+"""What anybody may send is answered no more often than this, seconds of the machine; new signed commands always are."""
+ANYBODYS = frozenset({RefusalCode.REPLAYED, RefusalCode.WRONG_HOST})
+"""Refusals of commands that may be signed and still come from anybody: whoever reads the topic can send them again."""
 POLL_MS = 500
 """How long a fetch that finds nothing waits at the broker; one that finds something returns at once."""
+CONTACT_S = 5.0
+"""Kafka is there while every partition has answered a fetch within so long, seconds of the machine."""
 RECONNECT_S = 2.0
 PAGE_EVERY_S = 2.0
 """How often metrics are written, seconds of the machine."""
@@ -85,7 +90,7 @@ class Line:
         ):
             self.outbox = Outbox(sender, ACKS)
             if not self.mute:
-                self.actuator.post = self.outbox.post
+                self.actuator.answers.post = self.outbox.post
             try:
                 ears = Ears(self.actuator, await rewind(reader, self.actuator), self.refusals)
                 self.trouble, self.is_connected = None, True
@@ -96,7 +101,7 @@ class Line:
                 await self.outbox.close()
                 self.acknowledged, self.unsent = self.counts()
                 self.outbox = None
-                self.actuator.post = self._lost
+                self.actuator.answers.post = self._lost
 
     def _lost(self, _: object) -> None:
         self.unsent += 1
@@ -109,13 +114,21 @@ async def run(
     stop: asyncio.Event,
     write_page: Callable[[Line], None] = lambda _: None,
 ) -> None:
-    """Obey until *stop*, then walk back what is held, and end; safety caps stay in force."""
+    """
+    Obey until *stop*, then walk back what is held, and end; safety caps stay in force.
+
+    Without keys there is nobody to obey: what an earlier run has left is walked back first, and then that is an error.
+    """
     manager = Manager()
     await actuator.begin()
+    if isinstance(actuator.keys, Nobody):
+        actuator.end("the keyring cannot be read")
+        await Pulse(actuator, line, manager, write_page).wind_down(period_s)
+        raise actuator.keys.mistake
     listening = asyncio.create_task(line.stay())
-    pulse = Pulse(actuator, line, manager, listening, write_page)
+    pulse = Pulse(actuator, line, manager, write_page)
     try:
-        await pulse.beat_until(stop.is_set, stop, period_s)
+        await pulse.beat_until(stop, listening, period_s)
     finally:
         manager.say("STOPPING=1")
         actuator.end("stopped")
@@ -138,20 +151,19 @@ class Pulse:
     actuator: Actuator
     line: Line
     manager: Manager
-    listening: "asyncio.Task[None]"
     write_page: Callable[[Line], None]
     status: str = ""
     troubles: Changes = field(default_factory=lambda: Changes(log))
     page_at_s: float = float("-inf")
 
-    async def beat_until(self, over: Callable[[], bool], wake: asyncio.Event, period_s: float) -> None:
-        """Beat every *period_s* until *over*, looked at when *wake* is set, too; raise what made listening fail."""
-        while not over():
+    async def beat_until(self, stop: asyncio.Event, listening: "asyncio.Task[None]", period_s: float) -> None:
+        """Beat every *period_s* until *stop*; raise what made *listening* fail."""
+        while not stop.is_set():
             await self.beat()
-            if self.listening.done():
-                self.listening.result()
+            if listening.done():
+                listening.result()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), period_s)
+                await asyncio.wait_for(stop.wait(), period_s)
 
     async def wind_down(self, period_s: float) -> None:
         """Beat until all that can be is put back, at most for as long as a way back takes."""
@@ -207,13 +219,16 @@ class Ears:
     async def listen(self, reader: Any) -> None:
         """Hand every command with this host's key to the actuator, until cancelled."""
         key = self.actuator.host.encode()
-        polled: dict[Any, int | None] = {}
+        polls: dict[Any, int | None] = {}
+        answered_s: dict[Any, float] = {}
         while True:
             batches = await reader.getmany(timeout_ms=POLL_MS)
-            polls = {partition: reader.last_poll_timestamp(partition) for partition in reader.assignment()}
-            if batches or polls != polled:  # the broker has answered a fetch, be it with nothing
-                self.actuator.contact_at = self.actuator.steady.now()
-            polled = polls
+            for partition in reader.assignment():  # a fetch that found nothing is an answer, too
+                if (poll := reader.last_poll_timestamp(partition)) != polls.get(partition):
+                    polls[partition], answered_s[partition] = poll, time.monotonic()
+            is_whole = bool(answered_s) and answered_s.keys() >= set(reader.assignment())
+            if is_whole and time.monotonic() - min(answered_s.values()) < CONTACT_S:
+                self.actuator.contact_at = self.actuator.steady.now()  # this host's partition among them
             for partition, records in batches.items():
                 for record in records:
                     if record.key == key:
@@ -233,9 +248,9 @@ class Ears:
 
     def _answer(self, refusal: Refusal) -> None:
         now_s = time.monotonic()
-        if refusal.command is None:
+        if refusal.command is None or refusal.code in ANYBODYS:
             if now_s < self.answered_at_s + ANSWER_EVERY_S:
                 return
             self.answered_at_s = now_s
         at, actuator = self.actuator.clock.now(), self.actuator
-        actuator.post(acks.refused(actuator.host, refusal, at, simulated=actuator.simulated))
+        actuator.answers.post(acks.refused(actuator.host, refusal, at, simulated=actuator.answers.simulated))

@@ -84,6 +84,8 @@ class Actuator(Section, frozen=True, kw_only=True):
     """How far in the future a lease may begin."""
     max_skew_s: Positive = 5
     """How far ahead of this host's clock a command may have been issued."""
+    min_release_s: Positive = 5
+    """No way back is shorter, whatever a command says, unless half of its lease is."""
     release_s: Positive = 20
     """How long a way back takes that no lease has planned."""
     release_stages: Whole = 4

@@ -1,8 +1,8 @@
 """
 Whose GPU is whose, for an actuator: the collector's mappings, asked in lanes of their own.
 
-A mapping that falls silent is believed for three of its periods. After that its GPUs are nobody's, and so T0: they are
-let go, since nobody knows any more whom a cap would hit.
+A mapping that falls silent is believed for three of its periods. After that its GPUs are nobody's: none of them is
+touched, and what an economic lease holds of them goes back, since nobody knows any more whom a cap would hit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from collectors import Place
 from collectors.claims import merged
-from collectors.feeds import Feed, answers
-from collectors.mappings import UNCLAIMED, Claim, Mapper
+from collectors.feeds import HELD_PERIODS, Feed, answers
+from collectors.mappings import Claim, Mapper
 
-WAIT_S = 2.0
+WAIT_S = 0.5
 """How long claims are waited for where none are known, seconds of the machine."""
 
 
@@ -23,16 +23,27 @@ class Whose:
     def __init__(self, mappings: Mapping[str, Mapper], places: Callable[[], tuple[Place, ...]]) -> None:
         """Ask *mappings*, the first named first; *places* tells where the GPUs sit, as far as that is known."""
         self._places = places
+        self._began_at: datetime | None = None
         self.feeds = [
             Feed(name, self._asking(mapping), timedelta(seconds=mapping.period_s)) for name, mapping in mappings.items()
         ]
 
-    async def ask(self, now: datetime) -> None:
-        """Ask what is due, and wait a little for those of whom nothing is known: at first, or after a long sleep."""
+    def ask(self, now: datetime) -> None:
+        """Ask what is due, and wait for nobody."""
+        self._began_at = self._began_at or now
         for feed in self.feeds:
             feed.ask(now)
+
+    async def know(self, now: datetime) -> None:
+        """Ask what is due, and wait a little for those of whom nothing is known: at first, or after a long sleep."""
+        self.ask(now)
         if unknown := [feed for feed in self.feeds if feed.take(now) is None]:
             await answers(unknown, WAIT_S, now, every=True)
+
+    def has_heard(self, now: datetime) -> bool:
+        """Tell whether every mapping has answered, or has had three of its periods to: nobody's then is nobody's."""
+        began_at = self._began_at or now
+        return all(feed.answered_at is not None or now - began_at > HELD_PERIODS * feed.period for feed in self.feeds)
 
     def claims(self, now: datetime) -> Mapping[str, Claim]:
         """Return the claims that hold at *now*, by GPU UUID."""
@@ -51,9 +62,9 @@ def jobs(claims: Mapping[str, Claim]) -> Mapping[str, Claim]:
     return found
 
 
-def claim_on(subject: str, claims: Mapping[str, Claim]) -> Claim:
-    """Return the claim on a GPU or a job, `UNCLAIMED` if there is none."""
-    return claims.get(subject) or jobs(claims).get(subject, UNCLAIMED)
+def claim_on(subject: str, claims: Mapping[str, Claim]) -> Claim | None:
+    """Return the claim on a GPU or a job, None if there is none."""
+    return claims.get(subject) or jobs(claims).get(subject)
 
 
 def gpus_of(names: Sequence[str], claims: Mapping[str, Claim]) -> list[str]:

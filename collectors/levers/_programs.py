@@ -44,7 +44,11 @@ def run(command: Sequence[str], timeout_s: float, most_bytes: int = 4096) -> Don
 
     Raise `LeverError` if it cannot be started, or has not ended in time: then it is killed, and what it started too.
     """
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
+    try:
+        output, complaint = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed just below
+    except OSError as error:
+        raise LeverError(f"no room for what {command[0]} prints: {error.strerror}") from error
+    with output, complaint:
         try:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=complaint, start_new_session=True

@@ -8,6 +8,7 @@ NVML has no call that tells a lock. A lock of ours is believed while the SM cloc
 operator had set before us cannot be known, so the way back ends unlocked unless `restore_mhz` says otherwise.
 """
 
+import time
 from collections.abc import Collection
 from datetime import datetime
 
@@ -21,6 +22,10 @@ from pipeline.settings import Positive, Section
 
 APPLICATIONS_CLOCKS = 0x2
 """Bit of the clock event reasons: clocks are down because software set them so (nvml.h)."""
+
+
+SETTLE_S = 1.0
+"""How long a clock may take to come down before it proves anything, seconds of the machine."""
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -46,8 +51,8 @@ class Clocks:
         self.patience_s = settings.timeout_s
         self._gpus = Gpus()
         self._restored = float(settings.restore_mhz) or FREE
-        self._set: dict[str, float] = {}
-        """What was asked for last, by UUID."""
+        self._set: dict[str, tuple[float, float]] = {}
+        """What was asked for last, and when by `time.monotonic`; by UUID."""
 
     def find(self, now: datetime, jobs: Collection[str]) -> tuple[Found, ...]:  # noqa: ARG002 - GPUs are no jobs
         """Return the GPUs that answer; whether a card can be locked shows when it is."""
@@ -71,7 +76,7 @@ class Clocks:
             self._gpus.ask(subject, ask)
         except LeverError as error:
             raise LeverError(f"cannot lock clocks at {ceiling:g} MHz: {error}", error.trouble) from error
-        self._set[subject] = level
+        self._set[subject] = level, time.monotonic()
 
     def close(self) -> None:
         """Let go of NVML."""
@@ -95,8 +100,9 @@ class Clocks:
         )
 
     def _requested(self, uuid: str, now_mhz: float | None) -> float | None:
-        """Return what was set, or the clock itself where that proves that it no longer holds."""
-        asked = self._set.get(uuid)
-        if asked is None or now_mhz is None:
-            return asked
-        return asked if now_mhz <= asked + TOLERANCE[Kind.CLOCK] else FREE
+        """Return what was set, or `FREE` where the clock itself proves that it no longer holds."""
+        if uuid not in self._set:
+            return None
+        asked, at_s = self._set[uuid]
+        is_proof = now_mhz is not None and time.monotonic() - at_s > SETTLE_S
+        return FREE if is_proof and now_mhz is not None and now_mhz > asked + TOLERANCE[Kind.CLOCK] else asked

@@ -34,7 +34,7 @@ class Kind(StrEnum):
     """How many requests a job's engines take at once."""
 
 
-class PoolCap(msgspec.Struct, frozen=True, kw_only=True):
+class PoolCap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cap every GPU of this tier and model on the host at `cap_w` watts: all GPUs of a job alike."""
 
     tier: Tier
@@ -42,7 +42,7 @@ class PoolCap(msgspec.Struct, frozen=True, kw_only=True):
     cap_w: float
 
 
-class PoolClock(msgspec.Struct, frozen=True, kw_only=True):
+class PoolClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Let no GPU of this tier and model run faster than `max_mhz`: what a cap does not reach, such as LLM decode."""
 
     tier: Tier
@@ -50,18 +50,18 @@ class PoolClock(msgspec.Struct, frozen=True, kw_only=True):
     max_mhz: float
 
 
-class PoolAdmission(msgspec.Struct, frozen=True, kw_only=True):
+class PoolAdmission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Let the engines of this tier's jobs take at most this share of the requests they took at once before."""
 
     tier: Tier
     share: float
 
 
-class LeaseCommand(msgspec.Struct, frozen=True, kw_only=True, tag="lease.v1"):
+class LeaseCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="lease.v1"):
     """
     What the dispatcher wants of one host. The newest sequence replaces the lease before it.
 
-    Nothing asked for means: release now, in stages.
+    Nothing asked for means: release now, in stages. A host refuses what it does not know, so hosts are upgraded first.
     """
 
     command_id: str

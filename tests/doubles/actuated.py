@@ -19,14 +19,16 @@ from doubles.commands import HOST, KEY_ID, NOON, PUBLIC, keyring_text, signed
 from doubles.nvml.nvml_double import State
 
 from collectors import Place
-from collectors.actuator import Actuator, Pace
+from collectors.actuator import Actuator
 from collectors.admit import Refusal
+from collectors.answers import Answers
 from collectors.bounds import Bounds
 from collectors.hands import Hands
 from collectors.journal import Journal, Record
 from collectors.keys import Keys
 from collectors.levers import Lever, nvml
 from collectors.mappings import Claim
+from collectors.memory import Memory
 from collectors.steady import SteadyClock
 from collectors.whose import Whose
 from pipeline.clock import Clock
@@ -82,21 +84,21 @@ class Actuated:
         """Start a new actuator on what the journal says, as after kill -9."""
         hands = Hands(levers or self.levers or [nvml.connect(nvml.Settings(timeout_s=self.patience_s))])
         steady = SteadyClock(Clock(NOON), self._host_clock_s, lambda: self.passed_s)
+        keys = Keys(self.folder / "keys.toml")
+        memory = Memory(Journal(self.journal), keys, steady, self.boot, self.bounds.min_release)
         self.actuator = Actuator(
             host=HOST,
             hands=hands,
-            journal=Journal(self.journal),
-            keys=Keys(self.folder / "keys.toml"),
+            memory=memory,
+            answers=Answers(hands, self.clock, 0.5, simulated=True, acknowledged_seq=memory.acknowledged_seq()),
+            keys=keys,
             whose=Whose({"said": self.mapping}, lambda: hands.places),
             bounds=self.bounds,
             clock=self.clock,
             steady=steady,
-            boot=self.boot,
-            simulated=True,
-            pace=Pace(settle_s=0.5),
             silence=self.silence,
-            post=self.said.append,
         )
+        self.actuator.answers.post = self.said.append
 
     def _host_clock_s(self) -> float:
         return (self.clock.now() - NOON).total_seconds()

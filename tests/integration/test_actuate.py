@@ -209,6 +209,21 @@ def test_without_kafka_it_says_so_and_puts_back_what_it_found(host: GpuHost, clo
     assert actuate.wait(10) == 0
 
 
+def test_without_keys_it_puts_back_what_it_found_and_then_says_so(host: GpuHost, clock: Clock) -> None:
+    """A mistake in the keyring must not leave a fleet capped: whom to obey is not needed for letting go."""
+    host.configure("127.0.0.1:9", clock)
+    host.state.gpu(0).requested_mw = 400_000
+    touched = {"power": {host.state.uuid(0): {"previous": 700.0, "level": 400.0, "asked": [400.0], "highest": 700.0}}}
+    host.journal.write_text(json.dumps({"highest_seq": 4, "touched": touched}))
+    (host.folder / "keys.toml").write_text("dispatch = 5\n")
+
+    done = host.run("actuate")
+
+    assert done.returncode == 2
+    assert "keys.toml" in done.stderr
+    assert host.limits_w() == [700, 700]
+
+
 async def test_it_finds_kafka_again_and_obeys(host: GpuHost, tmp_path: Path, clock: Clock) -> None:
     """Started before the broker."""
     port = ports.free()
@@ -272,7 +287,7 @@ async def test_a_competing_controller_is_reported_and_not_fought(host: GpuHost, 
 
     assert conflict.status is AckStatus.CONFLICT
     assert [(one.subject, one.found) for one in conflict.controls] == [(host.state.uuid(0), 700)]
-    assert len(own) == 4, "the first time, and three times anew"
+    assert len(own) == 3, "the first time, and twice anew"
     assert host.limits_w()[1] == 400
 
 

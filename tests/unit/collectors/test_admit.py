@@ -96,6 +96,38 @@ def test_a_cap_outside_the_gpus_range_is_no_reason_to_refuse() -> None:
     assert verdict(command) == command
 
 
+def test_a_sequence_that_leaps_would_lock_the_host_and_is_refused() -> None:
+    """Dispatch counts microseconds; two days ahead of the clock nobody is by right."""
+    day_us = 86_400_000_000
+    noon_us = int(NOON.timestamp() * 1e6)
+
+    assert verdict(lease(noon_us + day_us, cap(400))) == lease(noon_us + day_us, cap(400))
+    assert verdict(lease(noon_us + 2 * day_us, cap(400))) is RefusalCode.OUT_OF_BOUNDS
+
+
+def test_a_field_that_is_not_known_is_a_mistake_and_no_release() -> None:
+    """A cap in the words of another version must not be taken for nothing asked."""
+    document = msgspec.to_builtins(lease(1)) | {"fans": [{"tier": "T3", "speed": 0.5}]}
+
+    assert verdict(under_our_key(msgspec.json.encode(document))) is RefusalCode.MALFORMED
+
+
+def test_more_than_a_lease_needs_is_not_even_verified() -> None:
+    assert verdict(under_our_key(b" " * 16_385)) is RefusalCode.MALFORMED
+
+
+def test_only_so_many_leases_may_wait_and_a_release_is_none() -> None:
+    """Sixteen hold or wait."""
+
+    def answer(command: LeaseCommand) -> LeaseCommand | Refusal:
+        return admit(signed(command), HOST, 0, KEYRING, NOON, BOUNDS, planned=16)
+
+    refusal = answer(lease(1, cap(400)))
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.TOO_MANY
+    assert answer(lease(1)) == lease(1)
+
+
 def test_a_lease_sent_ahead_is_obeyed() -> None:
     """Half an hour before it begins; what counts for the clocks' agreement is when it was issued."""
     assert verdict(ahead(hours=0.5)) == ahead(hours=0.5)

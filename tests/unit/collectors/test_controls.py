@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from doubles.commands import H100, admission, cap, clock, lease
 
-from collectors.controls import Control, asked, left_out, power
+from collectors.controls import Control, asked, left_out, named, power
 from collectors.levers import FREE, Key
 from pipeline.messages.control import Kind, LeaseCommand
 from pipeline.messages.telemetry import Tier
@@ -70,10 +70,31 @@ def test_a_job_that_cannot_be_set_alike_is_left_alone() -> None:
     gpus, command = (replace(TRAINING, job="job-1"), other, bystander), lease(1, cap(400))
 
     assert levels(gpus, command) == {"d": 400}
-    assert left_out(gpus, command) == {TRAINING.key: "job job-1 also runs on b, which is not to be set alike"}
+    assert left_out(gpus, command) == {TRAINING.key: "job job-1 also runs on b, which cannot be set alike"}
 
 
 def test_a_protected_gpu_protects_its_whole_job() -> None:
     gpus = (replace(TRAINING, job="job-1"), replace(PROTECTED, job="job-1"))
 
     assert levels(gpus, lease(1, cap(400))) == {}
+
+
+@pytest.mark.parametrize(("answers", "refuses"), [(False, False), (True, True)])
+def test_a_gpu_that_fails_takes_its_job_out_and_nobody_else(*, answers: bool, refuses: bool) -> None:
+    """Seven capped GPUs wait for the eighth; a GPU that is a job of its own is asked all the same."""
+    gpus = (
+        replace(TRAINING, job="job-1"),
+        replace(power("b", H100, Tier.T3, 200, 700, 700, "job-1"), answers=answers, refuses=refuses),
+        replace(power("d", H100, Tier.T3, 200, 700, 700, "job-2"), refuses=True),
+    )
+
+    assert levels(gpus, lease(1, cap(400))) == {"d": 400}
+    assert {key.subject for key in named(gpus, lease(1, cap(400)))} == {"a", "b", "d"}
+
+
+def test_an_orphan_keeps_a_safety_cap_and_no_other() -> None:
+    """Its mapping has fallen silent."""
+    orphan = replace(TRAINING, is_orphan=True)
+
+    assert levels((orphan,), lease(1, cap(400))) == {}
+    assert levels((orphan,), lease(1, cap(400), kind="safety")) == {"a": 400}

@@ -5,16 +5,18 @@ from pathlib import Path
 import pytest
 from doubles.commands import cap, lease, signed
 
-from collectors.journal import Journal, KeptLease, Record, touched
+from collectors.journal import Journal, KeptLease, Original, Record, touched
 from collectors.levers import FREE, Key
 from pipeline.errors import ConfigError
 from pipeline.messages.control import Kind
+from pipeline.messages.telemetry import Tier
 
 POWER, CLOCK = Key(Kind.POWER, "GPU-1"), Key(Kind.CLOCK, "GPU-1")
+FOUND = {POWER: Original(700.0, 700.0, Tier.T3, "train"), CLOCK: Original(FREE, 1980.0, Tier.T3, "train")}
 RECORD = Record(
     boot="boot-1",
     highest_seq=7,
-    touched=touched({POWER: 700.0, CLOCK: FREE}, {POWER: 400.0}, {POWER: 700.0, CLOCK: 1980.0}),
+    touched=touched(FOUND, {POWER: 400.0}, {POWER: (500.0, 400.0), CLOCK: (FREE,)}),
     leases=(KeptLease(signed=signed(lease(7, cap(400))), begins_up_s=12.5, ends_up_s=72.5),),
     deadline_up_s=72.5,
 )
@@ -29,9 +31,9 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_it_tells_what_was_found_and_what_was_set() -> None:
     """The clock was free and is again: it has been let go of, and only its reading back is missing."""
-    assert RECORD.previous() == {POWER: 700, CLOCK: FREE}
+    assert RECORD.found() == FOUND
+    assert RECORD.asked() == {POWER: (500, 400), CLOCK: (FREE,)}
     assert RECORD.levels() == {POWER: 400}
-    assert RECORD.highest() == {POWER: 700, CLOCK: 1980}
 
 
 def test_no_journal_means_nothing_was_touched(tmp_path: Path) -> None:

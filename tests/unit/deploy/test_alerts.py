@@ -66,8 +66,8 @@ def test_an_alert_asks_for_metrics_that_there_are(alert: dict[str, Any]) -> None
 
 
 def test_every_reason_to_refuse_a_command_is_somebodys_business() -> None:
-    """While a safety cap is latched market commands are refused as a matter of course; the latch itself pages."""
-    assert matched("reason") == {str(code) for code in RefusalCode} - {"latched"}
+    """Some are refused as a matter of course: while a safety cap is latched, which pages itself, and while it stops."""
+    assert matched("reason") == {str(code) for code in RefusalCode} - {"latched", "stopping"}
 
 
 def test_marks_are_those_that_a_gpu_can_have() -> None:
