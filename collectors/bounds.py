@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-PROMPT = timedelta(seconds=2)
-"""No control is held back longer than this after its lease's end, by the machine's clock, whatever dies in between."""
+OVERDUE = timedelta(seconds=15)
+"""
+A lease that has ended no longer ago than this while the actuator was down is completed at once by its next start.
+
+Started within 200 ms of a crash, as its unit says, that is within two seconds of the lease's end. What ended earlier
+goes back in stages: then it is not one process that died, and many hosts may start at one time.
+"""
 
 
 @dataclass(frozen=True)

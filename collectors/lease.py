@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from collectors.bounds import PROMPT, Bounds
+from collectors.bounds import OVERDUE, Bounds
 from collectors.controls import Control, asked
 from collectors.levers import Key
 from pipeline.messages.control import Kind, LeaseCommand
@@ -152,8 +152,8 @@ def resumed(
     What ended a moment ago is completed at once, as it promised. What ended earlier is forgotten, and what it held goes
     back in stages: many hosts may start at one time.
     """
-    kept = tuple(lease for lease in leases if lease.is_safety or now < lease.ends_at + PROMPT)
-    is_late = deadline is None or now >= deadline + PROMPT
+    kept = tuple(lease for lease in leases if lease.is_safety or now < lease.ends_at + OVERDUE)
+    is_late = deadline is None or now >= deadline + OVERDUE
     return HostState(highest_seq=highest_seq, leases=kept, levels=levels, deadline=None if is_late else deadline)
 
 

@@ -23,14 +23,19 @@ def sound() -> None:
 def journal_after_set() -> None:
     """Write the journal once everything is set and has settled."""
     from collectors.actuator import Actuator, Plan
+    from pipeline.messages.control import SignedCommand
 
     record, act = Actuator._record, Actuator._act
+    newest: list[tuple[int, SignedCommand]] = []
+
+    def remember(_: Actuator, command: tuple[int, SignedCommand] | None = None) -> None:
+        newest[:] = newest if command is None else [command]
 
     async def act_first(self: Actuator, plan: Plan) -> None:
         await act(self, plan)
-        record(self)
+        record(self, *newest)
 
-    setattr(Actuator, "_record", lambda _, __=None: None)  # noqa: B010 - not exported
+    Actuator._record = remember  # type: ignore[method-assign]
     Actuator._act = act_first  # type: ignore[method-assign]
 
 
