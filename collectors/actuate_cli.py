@@ -18,11 +18,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Run until SIGTERM, then put everything back in stages; safety caps stay."""
-    from collectors import build_actuator, listen, process, settings
+    from collectors import process
+
+    arguments = parser().parse_args(argv)
+    if not arguments.check:
+        process.wait_to_end()  # from the first moment on: there may be limits to put back
+
+    from collectors import build_actuator, listen, settings
     from collectors.actuator_metrics import Page
     from pipeline.settings import Kafka, load
 
-    arguments = parser().parse_args(argv)
     section = load(arguments.config, "actuator", settings.Actuator)
     actuator = build_actuator.actuator(arguments.config, arguments.host, dry_run=arguments.dry_run)
     bootstrap = load(arguments.config, "kafka", Kafka).bootstrap

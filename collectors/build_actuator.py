@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from collectors import build, settings
+from collectors import plugged, settings
 from collectors.actuator import Actuator, Pace
 from collectors.answers import Answers
 from collectors.bounds import Bounds
@@ -22,10 +22,10 @@ from pipeline.settings import ClockSection, load, placed
 
 def actuator(config: Path, host: str = "", *, dry_run: bool = False) -> Actuator:
     """Return the actuator that *config* describes; `ConfigError`, with file and line, for whatever cannot work."""
-    build.check(config)
+    plugged.check(config)
     section = load(config, "actuator", settings.Actuator)
     clock = load(config, "clock", ClockSection).clock()
-    levers = build.connected(config, "actuator", "lever", section.levers)
+    levers = plugged.connected(config, "actuator", "lever", section.levers)
     with placed(config, "actuator", key="levers"):
         _refuse_rivals(levers)
     with placed(config, "actuator"):
@@ -40,7 +40,7 @@ def actuator(config: Path, host: str = "", *, dry_run: bool = False) -> Actuator
         memory=memory,
         answers=Answers(hands, clock, section.settle_ms / 1000, section.simulated, memory.acknowledged_seq()),
         keys=keys,
-        whose=Whose(build.connected(config, "actuator", "mapping", section.mappings), lambda: hands.places),
+        whose=Whose(plugged.connected(config, "actuator", "mapping", section.mappings), lambda: hands.places),
         bounds=limits,
         clock=clock,
         steady=steady,

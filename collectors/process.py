@@ -13,6 +13,14 @@ import msgspec
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+def wait_to_end() -> None:
+    """Let SIGTERM and SIGINT wait until `run` hears them: a process that must put something back ends no other way."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: when, how bad, who, what, and the fields that came with it."""
 
@@ -41,8 +49,9 @@ def run(work: Callable[[asyncio.Event], Awaitable[None]], log: Literal["text", "
 
 async def _until_signalled(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # what came before anybody could hear it comes now
     await work(stop)
 
 

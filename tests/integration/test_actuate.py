@@ -351,3 +351,25 @@ def test_without_a_keyring_it_does_not_start(host: GpuHost) -> None:
 
     assert done.returncode == 2
     assert "cannot read" in done.stderr
+
+
+async def test_sigterm_before_it_listens_still_puts_everything_back(host: GpuHost, clock: Clock) -> None:
+    """Stopped in the first moments of a start, with limits of an earlier run in force."""
+    host.configure("127.0.0.1:9", clock)
+    host.state.gpu(0).requested_mw = 400_000
+    touched = {"power": {host.state.uuid(0): {"previous": 700.0, "level": 400.0, "asked": [400.0], "highest": 700.0}}}
+    host.journal.write_text(json.dumps({"highest_seq": 4, "touched": touched}))
+
+    actuate = host.launch("actuate")
+    eventually(lambda: blocks_sigterm(actuate.pid) or None, "it lets SIGTERM wait")
+    actuate.send_signal(signal.SIGTERM)
+
+    assert actuate.wait(20) == 0
+    assert host.limits_w() == [700, 700]
+
+
+def blocks_sigterm(pid: int) -> bool:
+    """Tell whether a process has SIGTERM (15) in its mask of blocked signals (proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk:"))
+    return bool(mask >> (signal.SIGTERM - 1) & 1)

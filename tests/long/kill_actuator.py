@@ -28,14 +28,14 @@ def journal_after_set() -> None:
     record, act = Actuator._record, Actuator._act
     newest: list[tuple[int, SignedCommand]] = []
 
-    def remember(_: Actuator, command: tuple[int, SignedCommand] | None = None) -> None:
+    def remember(self: Actuator, command: tuple[int, SignedCommand] | None = None) -> None:
         newest[:] = newest if command is None else [command]
 
     async def act_first(self: Actuator, plan: Plan) -> None:
         await act(self, plan)
         record(self, *newest)
 
-    Actuator._record = remember  # type: ignore[method-assign]
+    Actuator._record = remember  # type: ignore[method-assign, assignment]
     Actuator._act = act_first  # type: ignore[method-assign]
 
 

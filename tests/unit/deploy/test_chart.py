@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from doubles.tools import run
 
-from collectors import build, settings
+from collectors import plugged, settings
 from pipeline import plugins
 from pipeline.settings import Kafka, Site, check_tables, load
 
@@ -230,7 +230,7 @@ def test_firmwatt_takes_the_settings(tmp_path: Path, values: Document) -> None:
             continue
         path = settings_file(chart, part, tmp_path)
         check_tables(path)
-        build.check(path)
+        plugged.check(path)
         load(path, part, sections[part])
         load(path, "kafka", Kafka)
         load(path, "site", Site)
