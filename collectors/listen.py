@@ -39,6 +39,7 @@ ANSWER_EVERY_S = 1.0
 ANYBODYS = frozenset({RefusalCode.REPLAYED, RefusalCode.WRONG_HOST})
 """Refusals of commands that may be signed and still come from anybody: whoever reads the topic can send them again."""
 POLL_MS = 500
+FETCH_MS = 2000
 """How long a fetch that finds nothing waits at the broker; one that finds something returns at once."""
 CONTACT_S = 5.0
 """Kafka is there while every partition has answered a fetch within so long, seconds of the machine."""
@@ -86,7 +87,7 @@ class Line:
         await ensure_topics(self.bootstrap, [COMMANDS, ACKS])
         async with (
             Sender(self.bootstrap) as sender,
-            consumer(self.bootstrap, COMMANDS, fetch_max_wait_ms=POLL_MS) as reader,
+            consumer(self.bootstrap, COMMANDS, fetch_max_wait_ms=FETCH_MS) as reader,
         ):
             self.outbox = Outbox(sender, ACKS)
             if not self.mute:

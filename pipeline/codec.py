@@ -38,7 +38,7 @@ class Codec(Generic[M]):
                 document: M = cast("Any", self._topic.type).model_validate_json(payload)
                 return document
             return self._decoder.decode(payload)
-        except ValueError as error:  # msgspec's and pydantic's errors are both ValueErrors
+        except (ValueError, RecursionError) as error:  # both libraries' errors, and brackets without end
             raise DecodeError(f"{self._topic.name}: {error}") from error
 
     def key(self, message: M) -> bytes:

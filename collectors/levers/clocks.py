@@ -9,7 +9,7 @@ operator had set before us cannot be known, so the way back ends unlocked unless
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 import pynvml
@@ -47,7 +47,8 @@ class Clocks:
 
     kind = Kind.CLOCK
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         self.patience_s = settings.timeout_s
         self._gpus = Gpus()
         self._restored = float(settings.restore_mhz) or FREE
@@ -76,7 +77,7 @@ class Clocks:
             self._gpus.ask(subject, ask)
         except LeverError as error:
             raise LeverError(f"cannot lock clocks at {ceiling:g} MHz: {error}", error.trouble) from error
-        self._set[subject] = level, time.monotonic()
+        self._set[subject] = level, self._now_s()
 
     def close(self) -> None:
         """Let go of NVML."""
@@ -104,5 +105,5 @@ class Clocks:
         if uuid not in self._set:
             return None
         asked, at_s = self._set[uuid]
-        is_proof = now_mhz is not None and time.monotonic() - at_s > SETTLE_S
+        is_proof = now_mhz is not None and self._now_s() - at_s > SETTLE_S
         return FREE if is_proof and now_mhz is not None and now_mhz > asked + TOLERANCE[Kind.CLOCK] else asked

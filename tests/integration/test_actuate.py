@@ -120,6 +120,25 @@ async def test_a_lease_ends_with_kafka_down(host: GpuHost, fresh_kafka: str, tmp
     assert actuate.wait(20) == 0
 
 
+async def test_silence_lets_go_of_a_lease_before_it_ends(
+    host: GpuHost, fresh_kafka: str, tmp_path: Path, clock: Clock
+) -> None:
+    """A lease of 45 s on the machine's clock, Kafka gone at once: five seconds without an answer are silence."""
+    host.configure(fresh_kafka, clock)
+    host.amend("[actuator]", "[actuator]\nsilence_s = 100")
+    host.start("actuate")
+    async with dispatching(host, fresh_kafka, clock) as desk:
+        await desk.cap(1, 400, lasts_s=900)
+        await desk.answer()
+        ends_at = clock.now() + timedelta(seconds=880)
+
+    node.stop(tmp_path / "broker")
+    eventually(lambda: host.limits_w() == [700, 700] or None, "limits are back")
+
+    assert clock.now() < ends_at
+    assert "letting go before the lease's end: silence: no contact with Kafka" in host.log("actuate")
+
+
 async def test_a_command_sent_while_it_was_down_is_obeyed_if_it_still_holds(
     host: GpuHost, kafka: str, clock: Clock
 ) -> None:

@@ -176,15 +176,19 @@ def test_a_clock_is_locked_believed_and_let_go() -> None:
 
 
 def test_a_lock_that_somebody_takes_away_is_found_out() -> None:
-    """The SM clock above the ceiling proves it."""
-    host = fresh(gpus=1)
-    lever, uuid = locking(host)
-    apply(lever, uuid, 990)
-
+    """The SM clock above the ceiling proves it, once it has had a second to come down."""
+    host, seconds = fresh(gpus=1), [0.0]
+    lever = clocks.Clocks(clocks.Settings(), lambda: seconds[0])
+    lever.find(NOON, ())
+    apply(lever, host.uuid(0), 990)
     host.gpu(0).locked_max_mhz = 0
     host.set_time(1_000_001)
 
-    assert lever.read(uuid).requested == FREE
+    at_once = lever.read(host.uuid(0)).requested
+    seconds[0] = 1.1
+
+    assert at_once == 990
+    assert lever.read(host.uuid(0)).requested == FREE
 
 
 def test_where_operators_lock_clocks_themselves_their_lock_is_left_behind() -> None:

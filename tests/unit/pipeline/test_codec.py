@@ -53,6 +53,13 @@ def test_garbage_is_refused_on_every_topic(garbage: bytes) -> None:
             Codec(topic).decode(garbage)
 
 
+def test_brackets_without_end_are_refused_like_garbage() -> None:
+    """A parser that gives up on nesting raises what is no ValueError; it stops no worker either."""
+    for topic in (*TOPICS, *MARKET_TOPICS):
+        with pytest.raises(DecodeError):
+            Codec(topic).decode(b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}")
+
+
 def test_a_record_without_a_value_is_refused_like_garbage() -> None:
     """Anybody may write a null to a topic; it stops no worker."""
     with pytest.raises(DecodeError, match="without a value"):
