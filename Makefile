@@ -7,7 +7,7 @@
 BIN := .venv/bin
 
 .PHONY: help setup tools demo broker test check bench kills collector-kills actuator-kills command-attack crash-states \
-	clean lock
+	broker-matrix clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -59,6 +59,9 @@ command-attack: setup ## hostile commands against an actuator (ARGS="100000 7": 
 
 crash-states: setup ## open the spool after every kind of power loss (ARGS="2000 7": how many, seed)
 	@PYTHONPATH=tests $(BIN)/python tests/long/crash_spool.py $(or $(ARGS),2000)
+
+broker-matrix: setup ## three brokers that are stopped, killed and bounced (ARGS="--cells hard-bounce --security scram")
+	@PYTHONPATH=tests $(BIN)/python tests/long/broker_matrix.py $(ARGS)
 
 lock: setup ## resolve the dependencies in pyproject.toml anew (ARGS=--upgrade for newest)
 	@$(BIN)/uv lock --quiet $(ARGS)

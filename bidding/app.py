@@ -36,7 +36,7 @@ from bidding.performance import LookBack
 from bidding.settings import Settings
 from bidding.signing import Signer
 from bidding.submit import Submitter
-from pipeline import plugins, topics
+from pipeline import plugins
 from pipeline.baselines import Method
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, FirmwattError, VenueError
@@ -44,11 +44,15 @@ from pipeline.interval import Interval
 from pipeline.kafka import Sender, ensure_topics
 from pipeline.market_topics import MARKET_TOPICS
 from pipeline.messages.market import OfferState
+from pipeline.topics import COMMANDS
 
 log = logging.getLogger("bidding")
 
 #: Beyond the offer's own window, so that a correction still finds the last whole message.
 WINDOW_SLACK = timedelta(seconds=60)
+
+#: Topics that are read or written here; others are none of our business, and may be hidden from us.
+USED = (*feed.KEPT, *feed.LIVE, COMMANDS, *MARKET_TOPICS)
 
 #: Nothing more will happen to such an offer.
 FINAL = frozenset({OfferState.REJECTED, OfferState.NOT_AWARDED, OfferState.SETTLED})
@@ -75,8 +79,8 @@ async def _bid(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(Journal(Path(bidding.journal)))
         book = Book(journal, clock, outbox.take)
-        await ensure_topics(settings.kafka.bootstrap, (*topics.TOPICS, *MARKET_TOPICS))
-        sender = await stack.enter_async_context(Sender(settings.kafka.bootstrap))
+        await ensure_topics(settings.kafka, USED)
+        sender = await stack.enter_async_context(Sender(settings.kafka))
         market = await _connected(connect, settings)
         stack.push_async_callback(market.close)
         if market.rules.interval != settings.site.interval:
@@ -85,8 +89,8 @@ async def _bid(settings: Settings) -> None:
         desk = Desk(settings, market, book=book, world=world, signer=signer, sender=sender)
         await _first_of(
             desk.work(),
-            feed.listen(settings.kafka.bootstrap, feed.KEPT, "earliest", world),
-            feed.listen(settings.kafka.bootstrap, feed.LIVE, "latest", world),
+            feed.listen(settings.kafka, feed.KEPT, "earliest", world),
+            feed.listen(settings.kafka, feed.LIVE, "latest", world),
             outbox.run(sender),
             _ready(world, clock),
         )
@@ -151,7 +155,7 @@ class Desk:
         plugin = plugins.load("pipeline.baselines", market.rules.baseline_method)
         method: Method = plugin.baseline
         look_back = LookBack(plugin.LOOK_BACK_DAYS, plugin.REACH)
-        history = History(Path(bidding.archive), world, settings.site.interval, look_back)
+        history = History(bidding.archive, world, settings.site.interval, look_back)
         self._settings, self._market, self._book, self._world = settings, market, book, world
         self._clock = settings.clock
         self._submitter = Submitter(market, book, settings.clock, bidding.patience)

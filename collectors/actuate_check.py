@@ -19,27 +19,28 @@ from pipeline.errors import EnvironmentProblem
 from pipeline.kafka import Sender, consumer, ensure_topics
 from pipeline.messages.control import Kind, Trouble
 from pipeline.messages.telemetry import Tier
+from pipeline.settings import Kafka
 from pipeline.topics import ACKS, COMMANDS
 
 UNFIT = 4
 """Exit code of whatever is wrong with the machine (`EnvironmentProblem`)."""
 
 
-def main(actuator: Actuator, journal: Path, bootstrap: str) -> int:
+def main(actuator: Actuator, journal: Path, kafka: Kafka) -> int:
     """Print the findings as they come."""
-    return asyncio.run(_report(actuator, journal, bootstrap))
+    return asyncio.run(_report(actuator, journal, kafka))
 
 
-async def _report(actuator: Actuator, journal: Path, bootstrap: str) -> int:
+async def _report(actuator: Actuator, journal: Path, kafka: Kafka) -> int:
     worst = 0
-    async for finding in findings(actuator, journal, bootstrap):
+    async for finding in findings(actuator, journal, kafka):
         sys.stdout.write(f"{finding}\n")
         sys.stdout.flush()
         worst = max(worst, finding.exit_code)
     return worst
 
 
-async def findings(actuator: Actuator, journal: Path, bootstrap: str) -> AsyncIterator[Finding]:
+async def findings(actuator: Actuator, journal: Path, kafka: Kafka) -> AsyncIterator[Finding]:
     """Yield a finding for every part; nothing is changed."""
     yield Finding("host", f"obeys leases for {actuator.host!r}")
     hands, now = actuator.hands, actuator.steady.now()
@@ -65,7 +66,7 @@ async def findings(actuator: Actuator, journal: Path, bootstrap: str) -> AsyncIt
     left = f"; {len(actuator.found)} controls of an earlier run are to be put back" if actuator.found else ""
     text = f"highest sequence {actuator.state.highest_seq}{left}"
     yield await tried(f"journal {journal}", lambda: _writable(journal, text))
-    yield await tried(f"Kafka at {bootstrap}", lambda: _kafka(bootstrap))
+    yield await tried(f"Kafka at {kafka.bootstrap}", lambda: _kafka(kafka))
 
 
 def unchanged(controls: Iterable[Control]) -> dict[Key, float]:
@@ -102,7 +103,7 @@ async def _writable(journal: Path, text: str) -> str:
     return text
 
 
-async def _kafka(bootstrap: str) -> str:
-    await ensure_topics(bootstrap, [COMMANDS, ACKS])
-    async with Sender(bootstrap), consumer(bootstrap, COMMANDS):
+async def _kafka(kafka: Kafka) -> str:
+    await ensure_topics(kafka, [COMMANDS, ACKS])
+    async with Sender(kafka), consumer(kafka, COMMANDS):
         return f"answers, and has {COMMANDS.name} and {ACKS.name}"

@@ -30,12 +30,12 @@ def main(argv: list[str]) -> int:
 
     section = load(arguments.config, "actuator", settings.Actuator)
     actuator = build_actuator.actuator(arguments.config, arguments.host, dry_run=arguments.dry_run)
-    bootstrap = load(arguments.config, "kafka", Kafka).bootstrap
+    kafka = load(arguments.config, "kafka", Kafka)
     if arguments.check:
         from collectors import actuate_check
 
-        return actuate_check.main(actuator, Path(section.journal), bootstrap)
-    line = listen.Line(actuator, bootstrap, mute=arguments.dry_run)
+        return actuate_check.main(actuator, Path(section.journal), kafka)
+    line = listen.Line(actuator, kafka, mute=arguments.dry_run)
     shows = section.metrics and not arguments.dry_run
     page = Page(Path(section.metrics), actuator).write if shows else lambda _: None
     process.run(lambda stop: listen.run(actuator, line, section.period_ms / 1000, stop, page), section.log)

@@ -39,19 +39,19 @@ def main(config: Path, host: str) -> int:
     """Print the findings as they come."""
     section = load(config, "collector", settings.Collector)
     collector = build.collector(config, host)
-    return asyncio.run(_report(collector, section, load(config, "kafka", Kafka).bootstrap))
+    return asyncio.run(_report(collector, section, load(config, "kafka", Kafka)))
 
 
-async def _report(collector: Collector, section: settings.Collector, bootstrap: str) -> int:
+async def _report(collector: Collector, section: settings.Collector, kafka: Kafka) -> int:
     worst = 0
-    async for finding in findings(collector, section, bootstrap):
+    async for finding in findings(collector, section, kafka):
         sys.stdout.write(f"{finding}\n")
         sys.stdout.flush()
         worst = max(worst, finding.exit_code)
     return worst
 
 
-async def findings(collector: Collector, section: settings.Collector, bootstrap: str) -> AsyncIterator[Finding]:
+async def findings(collector: Collector, section: settings.Collector, kafka: Kafka) -> AsyncIterator[Finding]:
     """Yield a finding for every part; nothing is published and nothing is left behind."""
     sys.stderr.write(f"watching the devices for {WATCH_S} s\n")
     tick = await _watched(collector)
@@ -66,7 +66,7 @@ async def findings(collector: Collector, section: settings.Collector, bootstrap:
             yield finding
     folder = settings.state_folder(section, collector.identity.host)
     yield await tried(f"spool in {folder}", lambda: _spool(folder, section))
-    yield await tried(f"Kafka at {bootstrap}", lambda: _kafka(bootstrap))
+    yield await tried(f"Kafka at {kafka.bootstrap}", lambda: _kafka(kafka))
 
 
 def of_tick(tick: HostTick) -> list[Finding]:
@@ -108,7 +108,7 @@ async def _spool(folder: Path, section: settings.Collector) -> str:
         return f"{spool.depth} ticks waiting, at most {section.spool_mb:g} MB"
 
 
-async def _kafka(bootstrap: str) -> str:
-    await ensure_topics(bootstrap, [HOST_TICKS])
-    async with Sender(bootstrap):
+async def _kafka(kafka: Kafka) -> str:
+    await ensure_topics(kafka, [HOST_TICKS])
+    async with Sender(kafka):
         return f"answers, and has {HOST_TICKS.name}"

@@ -43,9 +43,9 @@ def main(config: Path, host: str) -> int:
     """Run until SIGTERM or SIGINT."""
     section = load(config, "collector", settings.Collector)
     collector = build.collector(config, host)  # what cannot work is said before the spool is touched
-    bootstrap = load(config, "kafka", Kafka).bootstrap
+    kafka = load(config, "kafka", Kafka)
     try:
-        process.run(lambda stop: run(collector, section, bootstrap, stop), section.log)
+        process.run(lambda stop: run(collector, section, kafka, stop), section.log)
     except FirmwattError as error:
         if section.log == "text":
             raise
@@ -54,13 +54,13 @@ def main(config: Path, host: str) -> int:
     return 0
 
 
-async def run(collector: Collector, section: settings.Collector, bootstrap: str, stop: asyncio.Event) -> None:
+async def run(collector: Collector, section: settings.Collector, kafka: Kafka, stop: asyncio.Event) -> None:
     """Measure, store and forward until *stop*."""
     host = collector.identity.host
     codec = Codec(HOST_TICKS)
     with Spool.open(settings.state_folder(section, host), round(section.spool_mb * 1e6)) as spool:
         _go_on(collector, codec, spool.last)
-        forwarder = Forwarder(bootstrap, spool, section.drain_per_s, collector.clock)
+        forwarder = Forwarder(kafka, spool, section.drain_per_s, collector.clock)
         agent = Agent(collector, spool, forwarder, codec, section.actuator_metrics)
         async with agent.reachable(section):
             work = [asyncio.create_task(agent.measure(stop)), asyncio.create_task(forwarder.run(stop))]

@@ -20,9 +20,11 @@ import msgspec
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from collectors.spool import Spool, Tick
+from pipeline import frames
 from pipeline.clock import Clock
-from pipeline.errors import BrokerGoneError
+from pipeline.errors import BrokerGoneError, ConfigError
 from pipeline.kafka import Sender, ensure_topics, gone
+from pipeline.settings import Kafka
 from pipeline.topics import HOST_TICKS
 
 log = logging.getLogger(__name__)
@@ -42,16 +44,23 @@ BATCH_BYTES = 65_536
 
 
 class Addressed(msgspec.Struct):
-    """Whose tick it is: the key that keeps a host's ticks in order."""
+    """Whose tick the JSON of an earlier version is."""
 
     host: str
+
+
+def key_of(payload: bytes) -> bytes:
+    """Return whose tick *payload* is: the key that keeps a host's ticks in order."""
+    if frames.is_frame(payload):
+        return frames.host_of(payload).encode()
+    return msgspec.json.decode(payload, type=Addressed).host.encode()
 
 
 class Forwarder:
     """Sends what is in *spool*; `run` does it until told to stop."""
 
-    def __init__(self, bootstrap: str, spool: Spool, drain_per_s: float = 500.0, clock: Clock | None = None) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, spool: Spool, drain_per_s: float = 500.0, clock: Clock | None = None) -> None:
+        self._kafka = kafka
         self._spool = spool
         self._drain_per_s = drain_per_s
         self._batch = min(max(int(drain_per_s / BATCHES_PER_S), 1), LARGEST_BATCH)
@@ -74,7 +83,7 @@ class Forwarder:
         """What is wrong with the way to Kafka, None if nothing is."""
         since = self._waiting_since_s
         if self._error is None and since is not None and time.monotonic() - since > SLOW_S:
-            return f"{self._bootstrap} does not acknowledge"
+            return f"{self._kafka.bootstrap} does not acknowledge"
         return self._error
 
     def wake(self) -> None:
@@ -104,10 +113,10 @@ class Forwarder:
             try:
                 async with self._connection() as sender:
                     await self._forward(sender)
-            except BrokerGoneError as error:
+            except (BrokerGoneError, ConfigError) as error:  # a file of `[kafka]` may come later, or again
                 self._error = str(error)
             except (KafkaError, OSError) as error:  # TimeoutError is an OSError
-                self._error = str(gone(self._bootstrap, error))
+                self._error = str(gone(self._kafka.bootstrap, error))
             await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet, hides nothing
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
@@ -116,9 +125,9 @@ class Forwarder:
         """Connect, and see that the topic is there; let go at once when anything is wrong."""
         if not self._has_topic:
             with suppress(BrokerGoneError):  # who may not create topics may still write to them
-                await ensure_topics(self._bootstrap, [HOST_TICKS])
+                await ensure_topics(self._kafka, [HOST_TICKS])
                 self._has_topic = True
-        async with Sender(self._bootstrap, batch_bytes=BATCH_BYTES) as sender:
+        async with Sender(self._kafka, batch_bytes=BATCH_BYTES) as sender:
             self.connected = True
             try:
                 yield sender
@@ -163,9 +172,8 @@ class Forwarder:
 
     async def _post(self, sender: Sender, tick: Tick) -> "asyncio.Future[object] | None":
         """Queue *tick*; None for one that Kafka will never take, which must not hold up all others."""
-        key = msgspec.json.decode(tick.payload, type=Addressed).host.encode()
         try:
-            future = await sender.enqueue_encoded(HOST_TICKS, key, tick.payload)
+            future = await sender.enqueue_encoded(HOST_TICKS, key_of(tick.payload), tick.payload)
         except BrokerGoneError as error:
             if not isinstance(error.__cause__, MessageSizeTooLargeError):
                 raise

@@ -27,8 +27,9 @@ from collectors.process import Changes
 from collectors.refusals import Refusals
 from pipeline.clock import wall
 from pipeline.codec import Codec, DecodeError
-from pipeline.errors import BrokerGoneError
-from pipeline.kafka import Sender, consumer, ensure_topics
+from pipeline.errors import BrokerGoneError, ConfigError
+from pipeline.kafka import Sender, consumer, ensure_topics, keep_to
+from pipeline.settings import Kafka
 from pipeline.topics import ACKS, COMMANDS
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Line:
     """The way to Kafka, and how it does."""
 
     actuator: Actuator
-    bootstrap: str
+    kafka: Kafka
     mute: bool
     """Acknowledge nothing: the limits are pretended."""
     refusals: Refusals = field(default_factory=Refusals)
@@ -71,7 +72,7 @@ class Line:
         while True:
             try:
                 await self._listen()
-            except (BrokerGoneError, KafkaError) as error:
+            except (BrokerGoneError, ConfigError, KafkaError) as error:  # a file of `[kafka]` may come later
                 self.trouble = str(error)
             await asyncio.sleep(RECONNECT_S)
 
@@ -84,11 +85,12 @@ class Line:
         )
 
     async def _listen(self) -> None:
-        await ensure_topics(self.bootstrap, [COMMANDS, ACKS])
+        await ensure_topics(self.kafka, [COMMANDS, ACKS])
         async with (
-            Sender(self.bootstrap) as sender,
-            consumer(self.bootstrap, COMMANDS, fetch_max_wait_ms=FETCH_MS) as reader,
+            Sender(self.kafka) as sender,
+            consumer(self.kafka, COMMANDS, fetch_max_wait_ms=FETCH_MS) as reader,
         ):
+            keep_to(reader, COMMANDS, self.actuator.host)
             self.outbox = Outbox(sender, ACKS)
             if not self.mute:
                 self.actuator.answers.post = self.outbox.post

@@ -1,52 +1,132 @@
 """Composition root of the Faust half: ties agents, topics and tables together; builds without connecting."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from pipeline.agents import interval, site
-from pipeline.messages.telemetry import SiteCapacity, SiteInterval, SitePartial
+from pipeline.agents import interval, portfolio, site
+from pipeline.fence import Fence
+from pipeline.heard import Heard
+from pipeline.messages.telemetry import SiteCapacity
 from pipeline.pipeline_settings import Pipeline
-from pipeline.site import OpenInterval
-from pipeline.streams import Table, faust, messages, source
-from pipeline.topics import HOST_TICKS, INTERVAL_PARTIALS, SITE_PARTIALS
+from pipeline.settings import Kafka
+from pipeline.site_intervals import OpenInterval, joined
+from pipeline.streams import Table, credentials, faust, forward, messages, own, source
+from pipeline.topics import (
+    CORRECTIONS,
+    INTERVAL_PARTIALS,
+    PORTFOLIO_CAPACITY,
+    SITE_CAPACITY,
+    SITE_INTERVALS,
+    SITE_PARTIALS,
+    Topic,
+)
+
+Send = Callable[[Topic[Any], Any], Awaitable[None]]
 
 
 def build(
-    bootstrap: str,
+    kafka: Kafka,
     settings: Pipeline,
-    emit_capacity: Callable[[SiteCapacity], Awaitable[None]],
-    emit_interval: Callable[[SiteInterval], Awaitable[None]],
+    send: Send,
     now: Callable[[], datetime],
+    *,
+    fence: Fence,
+    passed_over: Counter[str],
 ) -> Any:
-    """Return the Faust application with its two agents; nothing connects before it is started."""
-    app = faust.App(
+    """
+    Return the Faust application with its agents; nothing connects before it is started.
+
+    *send* returns once Kafka has acknowledged. *fence* ends a worker that stood still, *passed_over* counts what
+    changed no figure (`pipeline.agents.interval`).
+    """
+    app = _application(kafka, settings)
+    expected = kafka.telemetry_partitions
+    intervals = Table(app, "site-intervals", OpenInterval, INTERVAL_PARTIALS.partitions, joined)
+
+    @app.agent(source(app, SITE_PARTIALS), name="site")
+    async def _site(stream: Any) -> None:
+        await site.run(messages(stream, fence, SITE_PARTIALS), partial(send, SITE_CAPACITY), expected, now)
+
+    @app.agent(source(app, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS), name="interval")
+    async def _interval(stream: Any) -> None:
+        await interval.run(
+            messages(stream, fence, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS),
+            intervals,
+            partial(send, SITE_INTERVALS),
+            expected,
+            now,
+            recoveries=lambda: intervals.recoveries,
+            passed_over=passed_over,
+        )
+
+    _add_portfolio(app, settings, send, now, fence)
+    return app
+
+
+def _add_portfolio(app: Any, settings: Pipeline, send: Send, now: Callable[[], datetime], fence: Fence) -> None:
+    """
+    Bring the sites together in one place.
+
+    A worker sees the sites whose partitions it holds. So each sends on what it sees, to a topic of one partition, which
+    one worker holds whatever their number, and another after it. It is read from `SITE_CAPACITY` rather than written
+    beside it, so that the figures of sites which another cluster sends here are among them.
+    """
+    meeting = meeting_place(settings)
+
+    @app.agent(source(app, SITE_CAPACITY), name="portfolio-sites")
+    async def _sites(stream: Any) -> None:
+        await forward(stream, fence, own(app, meeting))
+
+    @app.agent(own(app, meeting), name="portfolio")
+    async def _portfolio(stream: Any) -> None:
+        heard = Heard(now)
+        await portfolio.run(
+            _noted(messages(stream, fence, meeting), heard),
+            {},
+            partial(send, PORTFOLIO_CAPACITY),
+            portfolio=settings.portfolio,
+            expected=settings.sites or heard,
+            now=now,
+        )
+
+
+async def _noted(figures: AsyncIterator[SiteCapacity], heard: Heard) -> AsyncIterator[SiteCapacity]:
+    async for figure in figures:
+        heard.note(figure.site, figure.known_at)
+        yield figure
+
+
+def meeting_place(settings: Pipeline) -> Topic[SiteCapacity]:
+    """Return the topic on which the sites' capacities meet."""
+    name = f"{settings.group}-portfolio-sites"
+    return replace(SITE_CAPACITY, name=name, partitions=1, retention=timedelta(hours=1))
+
+
+def sources(settings: Pipeline) -> frozenset[str]:
+    """Return the names of the topics that the agents read."""
+    topics = (SITE_PARTIALS, INTERVAL_PARTIALS, CORRECTIONS, SITE_CAPACITY, meeting_place(settings))
+    return frozenset(topic.name for topic in topics)
+
+
+def _application(kafka: Kafka, settings: Pipeline) -> Any:
+    return faust.App(
         settings.group,
-        broker=";".join(f"kafka://{address}" for address in bootstrap.split(",")),
+        broker=";".join(f"kafka://{address}" for address in kafka.bootstrap.split(",")),
+        broker_credentials=credentials(kafka),
         store="memory://",
         datadir=settings.data,
         web_enabled=False,  # two workers on one host would fight for the port
         topic_disable_leader=True,  # nothing here needs a leader
         topic_replication_factor=settings.replication,
         topic_partitions=SITE_PARTIALS.partitions,
-        table_standby_replicas=0,  # the tables are small: rebuilding takes less than a rebalance
+        table_standby_replicas=settings.standby_replicas,
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 4,
         broker_commit_interval=1.0,
         stream_wait_empty=False,
     )
-    partials: Table[SitePartial] = Table(app, "site-partials", SitePartial, SITE_PARTIALS.partitions)
-    intervals: Table[OpenInterval] = Table(app, "open-intervals", OpenInterval, INTERVAL_PARTIALS.partitions)
-    expected = HOST_TICKS.partitions
-
-    @app.agent(source(app, SITE_PARTIALS), name="site")
-    async def _site(stream: Any) -> None:
-        await site.run(messages(stream, SITE_PARTIALS), partials, emit_capacity, expected, now)
-
-    @app.agent(source(app, INTERVAL_PARTIALS, SITE_PARTIALS), name="interval")
-    async def _interval(stream: Any) -> None:
-        both = messages(stream, INTERVAL_PARTIALS, SITE_PARTIALS)
-        await interval.run(both, intervals, emit_interval, expected, now)
-
-    return app

@@ -2,24 +2,27 @@
 What a message looks like as a row: one explicit Parquet schema per archived topic. Pure data.
 
 An `Interval` becomes `interval_start` and `interval_end` (UTC, microseconds); contractual figures stay decimals; where
-a row came from on Kafka is kept beside it.
+a row came from on Kafka is kept beside it. A column is only ever added: `generation` names the files that have it.
 """
 
+from hashlib import sha256
 from typing import Any
 
 import polars as pl
 
-from pipeline.market_topics import AWARDS, DISPATCHES, MARKET_TOPICS, OFFER_EVENTS, OFFERS, PERFORMANCE, STATEMENTS
-from pipeline.topics import ACKS, COMMANDS, SITE_CAPACITY, SITE_INTERVALS, Topic
-
-INSTANT = pl.Datetime("us", "UTC")
-#: 28 digits before the point, 10 after it: finer than any venue's tick. DuckDB's widest decimal.
-DECIMAL = pl.Decimal(38, 10)
-INTERVAL: dict[str, Any] = {"interval_start": INSTANT, "interval_end": INSTANT}
-#: Where a row was read; null for what did not come through Kafka.
-KAFKA: dict[str, Any] = {"kafka_partition": pl.Int32(), "kafka_offset": pl.Int64()}
-
-STRING, FLOAT, WHOLE, FLAG = pl.String(), pl.Float64(), pl.Int64(), pl.Boolean()
+from pipeline.archive_market_schemas import MARKET_SCHEMAS
+from pipeline.archive_types import FLAG, FLOAT, INSTANT, INTERVAL, KAFKA, STRING, WHOLE
+from pipeline.market_topics import MARKET_TOPICS
+from pipeline.topics import (
+    ACKS,
+    COMMANDS,
+    CORRECTIONS,
+    HOST_TICKS,
+    PORTFOLIO_CAPACITY,
+    SITE_CAPACITY,
+    SITE_INTERVALS,
+    Topic,
+)
 
 POOL_LOAD = pl.Struct(
     {
@@ -41,6 +44,9 @@ POOL_INTERVAL = pl.Struct(
         "served_model": STRING,
         "gpu_energy_kwh": FLOAT,
         "tokens": FLOAT,
+        "engine": STRING,
+        "gpu_s": FLOAT,
+        "covered_gpu_s": FLOAT,
     }
 )
 POOL_CAP = pl.Struct({"tier": STRING, "gpu_model": STRING, "cap_w": FLOAT})
@@ -62,30 +68,27 @@ GPU_ACK = pl.Struct(
 CONTROL_ACK = pl.Struct(
     {"kind": STRING, "subject": STRING, "asked": FLOAT, "found": FLOAT, "error": STRING, "trouble": STRING}
 )
-OFFER_STEP = pl.Struct(
+
+#: A host tick as a frame's parts (`pipeline.frames`, `pipeline.archive_ticks`): its numbers as columns, energies in
+#: millijoules, draws in milliwatts, tokens in thousandths, GPUs and jobs in the order of the layout.
+TICKS = pl.Schema(
     {
-        "quantity_mw": DECIMAL,
-        "price_per_mwh": DECIMAL,
-        "tier": STRING,
-        "tokens_forgone_per_mwh": DECIMAL,
-        "token_cost_per_mwh": DECIMAL,
-        "service_credit_per_mwh": DECIMAL,
-        "restart_cost_per_mwh": DECIMAL,
-    }
-)
-STATEMENT_LINE = pl.Struct(
-    {
-        "award_id": STRING,
-        **INTERVAL,
-        "baseline_kwh": DECIMAL,
-        "metered_kwh": DECIMAL,
-        "awarded_kwh": DECIMAL,
-        "delivered_kwh": DECIMAL,
-        "shortfall_kwh": DECIMAL,
-        "price_per_mwh": DECIMAL,
-        "energy_amount": DECIMAL,
-        "shortfall_amount": DECIMAL,
-        "total": DECIMAL,
+        "host": STRING,
+        "site": STRING,
+        "boot": STRING,
+        "seq": WHOLE,
+        "measured_at": INSTANT,
+        "simulated": FLAG,
+        "chassis_mw": WHOLE,
+        "chassis_mj": WHOLE,
+        "energy_mj": pl.List(WHOLE),
+        "power_mw": pl.List(pl.Int32()),
+        "quality": pl.List(pl.UInt8()),
+        "tokens_milli": pl.List(WHOLE),
+        "layout": STRING,
+        "details": pl.Binary(),
+        "appended_at": INSTANT,
+        **KAFKA,
     }
 )
 
@@ -106,6 +109,8 @@ SCHEMAS: dict[str, pl.Schema] = {
             "age_p50_ms": FLOAT,
             "age_p99_ms": FLOAT,
             "simulated": FLAG,
+            "hosts_skewed": WHOLE,
+            "hosts_quarantined": WHOLE,
             **KAFKA,
         }
     ),
@@ -125,6 +130,42 @@ SCHEMAS: dict[str, pl.Schema] = {
             "pools": pl.List(POOL_INTERVAL),
             "simulated": FLAG,
             "source": STRING,
+            "covered_host_s": FLOAT,
+            "corrected": FLAG,
+            **KAFKA,
+        }
+    ),
+    CORRECTIONS.name: pl.Schema(
+        {
+            "site": STRING,
+            "partition": WHOLE,
+            **INTERVAL,
+            "energy_kwh": FLOAT,
+            "covered_host_s": FLOAT,
+            "hosts": WHOLE,
+            "ticks": WHOLE,
+            "ticks_missing": WHOLE,
+            "pools": pl.List(POOL_INTERVAL),
+            "first_late": INSTANT,
+            "last_late": INSTANT,
+            "simulated": FLAG,
+            "offset": WHOLE,
+            **KAFKA,
+        }
+    ),
+    PORTFOLIO_CAPACITY.name: pl.Schema(
+        {
+            "portfolio": STRING,
+            "as_of": INSTANT,
+            "known_at": INSTANT,
+            "sites": pl.List(STRING),
+            "sites_missing": pl.List(STRING),
+            "hosts": WHOLE,
+            "hosts_stale": WHOLE,
+            "gpus": WHOLE,
+            "load_kw": FLOAT,
+            "pools": pl.List(POOL_LOAD),
+            "simulated": FLAG,
             **KAFKA,
         }
     ),
@@ -167,97 +208,28 @@ SCHEMAS: dict[str, pl.Schema] = {
             **KAFKA,
         }
     ),
-    OFFERS.name: pl.Schema(
-        {
-            "offer_id": STRING,
-            "resource": STRING,
-            "site": STRING,
-            "venue": STRING,
-            "product": STRING,
-            **INTERVAL,
-            "revision": WHOLE,
-            "steps": pl.List(OFFER_STEP),
-            "currency": STRING,
-            "as_of": INSTANT,
-            "baseline_method": STRING,
-            "baseline_kw": FLOAT,
-            "firm_kw": FLOAT,
-            "confidence": FLOAT,
-            "simulated": FLAG,
-            **KAFKA,
-        }
-    ),
-    OFFER_EVENTS.name: pl.Schema(
-        {
-            "offer_id": STRING,
-            "state": STRING,
-            "at": INSTANT,
-            "receipt": STRING,
-            "accepted_mw": DECIMAL,
-            "detail": STRING,
-            **KAFKA,
-        }
-    ),
-    AWARDS.name: pl.Schema(
-        {
-            "award_id": STRING,
-            "offer_id": STRING,
-            "resource": STRING,
-            "product": STRING,
-            **INTERVAL,
-            "quantity_mw": DECIMAL,
-            "price_per_mwh": DECIMAL,
-            "currency": STRING,
-            "awarded_at": INSTANT,
-            **KAFKA,
-        }
-    ),
-    DISPATCHES.name: pl.Schema(
-        {
-            "dispatch_id": STRING,
-            "award_id": STRING,
-            "resource": STRING,
-            **INTERVAL,
-            "reduction_mw": DECIMAL,
-            "issued_at": INSTANT,
-            **KAFKA,
-        }
-    ),
-    PERFORMANCE.name: pl.Schema(
-        {
-            "award_id": STRING,
-            "resource": STRING,
-            "site": STRING,
-            **INTERVAL,
-            "baseline_method": STRING,
-            "unadjusted_baseline_kw": FLOAT,
-            "adjustment_ratio": FLOAT,
-            "baseline_kw": FLOAT,
-            "baseline_days": pl.List(STRING),
-            "load_kw": FLOAT,
-            "reduction_kw": FLOAT,
-            "awarded_kw": FLOAT,
-            "delivered_kw": FLOAT,
-            "shortfall_kw": FLOAT,
-            "covered_share": FLOAT,
-            "simulated": FLAG,
-            **KAFKA,
-        }
-    ),
-    STATEMENTS.name: pl.Schema(
-        {
-            "statement_id": STRING,
-            "issuer": STRING,
-            "resource": STRING,
-            "currency": STRING,
-            "lines": pl.List(STATEMENT_LINE),
-            "total": DECIMAL,
-            "issued_at": INSTANT,
-            "simulated": FLAG,
-            **KAFKA,
-        }
-    ),
+    **MARKET_SCHEMAS,
+    HOST_TICKS.name: TICKS,
 }
 
-#: What the archive keeps.
-ARCHIVED: tuple[Topic[Any], ...] = (SITE_CAPACITY, SITE_INTERVALS, COMMANDS, ACKS, *MARKET_TOPICS)
+#: What the archive always keeps…
+ARCHIVED: tuple[Topic[Any], ...] = (
+    SITE_CAPACITY,
+    SITE_INTERVALS,
+    CORRECTIONS,
+    PORTFOLIO_CAPACITY,
+    COMMANDS,
+    ACKS,
+    *MARKET_TOPICS,
+)
+#: …and what it keeps if asked to (``[pipeline] archive_telemetry``).
+TELEMETRY: tuple[Topic[Any], ...] = (HOST_TICKS,)
+
+#: What says where a row was read and when it got there, and nothing of what was said.
+PROVENANCE = ("kafka_partition", "kafka_offset", "appended_at")
+
+
+def generation(schema: pl.Schema) -> str:
+    """Return eight hex digits that change with the schema: files of one generation have equal columns."""
+    columns = "\n".join(f"{name} {kind!r}" for name, kind in schema.items())
+    return sha256(columns.encode()).hexdigest()[:8]

@@ -1,7 +1,7 @@
 """`firmwatt baseline`: compute a baseline from the archive and show what it rests on."""
 
 import argparse
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,9 @@ def main(argv: list[str]) -> int:
         interval = Interval(_instant(options.start), _instant(options.end))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if not options.archive.is_dir():
+    if "://" not in options.archive and not Path(options.archive).is_dir():
         raise ConfigError(f"no archive at {options.archive}; --archive names the folder of Parquet files")
-    history = interval_history(options.archive, options.site, interval.end)
+    history = interval_history(options.archive, options.site, interval.end, _length(options, interval.end))
     event = Event(interval, frozenset(options.event_day), frozenset(options.outage_day))
     result = method.baseline(history, event, Calendar(options.timezone))
     simulated = bool(history["simulated"].any())
@@ -39,15 +39,31 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="firmwatt baseline", description=__doc__)
-    parser.add_argument("--archive", type=Path, default=Path("runs/latest/archive"), help="folder of Parquet files")
+    parser.add_argument(
+        "--archive", default="runs/latest/archive", help="folder of Parquet files, or s3://bucket/prefix"
+    )
     parser.add_argument("--site", default=settings.Site().name)
     parser.add_argument("--start", required=True, help="start of the event, ISO 8601 with offset")
     parser.add_argument("--end", required=True, help="end of the event")
     parser.add_argument("--timezone", default=settings.Site().timezone, help="the venue's, for local days")
+    parser.add_argument("--interval-s", type=int, help="length of the intervals, where the site has several")
     parser.add_argument("--method", default="caiso_10_in_10", help=f"one of {', '.join(plugins.available(PACKAGE))}")
     for name in ("event-day", "outage-day"):
         parser.add_argument(f"--{name}", type=date.fromisoformat, action="append", default=[], help="YYYY-MM-DD")
     return parser
+
+
+def _length(options: argparse.Namespace, as_of: datetime) -> timedelta:
+    """Return the length asked for, or the only one there is; an hour where there is no history at all."""
+    from pipeline.store import interval_lengths
+
+    if options.interval_s:
+        return timedelta(seconds=options.interval_s)
+    lengths = interval_lengths(options.archive, options.site, as_of)
+    if len(lengths) > 1:
+        have = ", ".join(f"{length.total_seconds():g}" for length in lengths)
+        raise ConfigError(f"{options.site} has intervals of {have} s; say which with --interval-s")
+    return lengths[0] if lengths else timedelta(hours=1)
 
 
 def _instant(text: str) -> datetime:

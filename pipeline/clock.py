@@ -10,8 +10,11 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pipeline.errors import ConfigError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def wall() -> float:
@@ -36,6 +39,16 @@ class Clock:
     def at(self, machine_time: float) -> datetime:
         """Return the instant that belongs to *machine_time* (Unix seconds). Pure."""
         return self.origin + timedelta(seconds=(machine_time - self.started) * self.speed)
+
+    def micros_at(self, machine_ms: Any) -> Any:
+        """Return the instants, µs since 1970, that belong to an array of machine times in ms. Pure."""
+        since = machine_ms * 1000 - round(self.started * 1e6)
+        begin = round((self.origin - EPOCH) / timedelta(microseconds=1))
+        return begin + (since if self.speed == 1.0 else (since * self.speed).astype(since.dtype))
+
+    def span(self, machine_s: float) -> timedelta:
+        """Return what passes of this clock in *machine_s* seconds of the machine."""
+        return timedelta(seconds=machine_s * self.speed)
 
     def wall_seconds(self, span: timedelta) -> float:
         """Return how long *span* of this clock takes on the machine's clock."""

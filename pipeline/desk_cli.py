@@ -12,6 +12,8 @@ from typing import Any
 from pipeline.errors import ConfigError
 
 DEFAULT = Path("runs/latest/desk.duckdb")
+#: A file may go, because its rows are in another one, between being listed and being opened: `pipeline.archive_plan`.
+ATTEMPTS, GONE = 5, "No such file"
 VIEWS_SQL = "SELECT view_name AS view, comment FROM duckdb_views() WHERE schema_name = 'main' AND NOT internal"
 
 
@@ -33,15 +35,20 @@ def query(desk: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return columns and rows; raise `ConfigError` with DuckDB's reason in one line."""
     import duckdb
 
+    from pipeline.desk import connect
+
     if not desk.is_file():
         raise ConfigError(f"no desk at {desk}; `make demo` leaves one, or name yours with --desk")
-    try:
-        with duckdb.connect(str(desk), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            result = connection.execute(sql)
-            return [column[0] for column in result.description or ()], result.fetchall()
-    except duckdb.Error as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with connect(desk, read_only=True) as connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                result = connection.execute(sql)
+                return [column[0] for column in result.description or ()], result.fetchall()
+        except duckdb.Error as error:
+            if attempt == ATTEMPTS or not isinstance(error, duckdb.IOException) or GONE not in str(error):
+                raise ConfigError(" ".join(str(error).split())) from error
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _cell(value: Any) -> str:

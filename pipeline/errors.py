@@ -6,7 +6,9 @@ The errors the packages share, named by what to do next.
     │   └── UnknownPluginError   the name is not one of those installed
     ├── InsufficientDataError  wait for, or load, more history; nothing is offered meanwhile
     ├── EnvironmentProblem     fix the machine: no Java, no network, port in use, disk full
+    ├── StuckError             start the process again: it goes on where its state says
     ├── BrokerGoneError        start the broker again; what was acknowledged is safe
+    │   └── NotAllowedError      it answers and says no: credentials, certificates or access rules
     └── VenueError             the venue answered or failed to
         ├── RejectedError        a definite no: do not repeat the document unchanged
         ├── GateClosedError      too late for this interval
@@ -56,10 +58,22 @@ class EnvironmentProblem(FirmwattError):  # noqa: N818 - a problem of the machin
     exit_code = 4
 
 
+class StuckError(FirmwattError):
+    """Records wait, and *part* of this process, ``rollup`` or ``faust``, takes none of them in."""
+
+    def __init__(self, part: str, text: str) -> None:
+        super().__init__(text)
+        self.part = part
+
+
 class BrokerGoneError(FirmwattError):
     """Kafka cannot be reached, or stopped answering."""
 
     exit_code = 5
+
+
+class NotAllowedError(BrokerGoneError):
+    """Kafka answers, and does not know us or does not let us; whoever can wait may try again."""
 
 
 class VenueError(FirmwattError):

@@ -30,6 +30,12 @@ def replace(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
 
 
+def replace_privately(path: Path, content: bytes) -> None:
+    """Do the same with a file that nobody but its owner may read, at any moment."""
+    with draft(path) as beside, open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
+        file.write(content)
+
+
 def replace_durably(path: Path, content: bytes) -> None:
     """Do the same and return once both the file and its name are on disk."""
     with draft(path) as beside, beside.open("wb") as file:

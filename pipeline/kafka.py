@@ -2,18 +2,34 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+    for_code,
+)
+from aiokafka.partitioner import murmur2
 
 from pipeline.codec import Codec
-from pipeline.errors import BrokerGoneError
-from pipeline.topics import Topic
+from pipeline.errors import BrokerGoneError, NotAllowedError
+from pipeline.kafka_security import for_aiokafka
+from pipeline.settings import Kafka
+from pipeline.topics import HOST_TICKS, ROLLUP_STATE, Topic
 
 M = TypeVar("M")
 
@@ -23,13 +39,48 @@ STOP_S = 5.0
 """How long a client may take to stop, queued messages included, seconds of the machine."""
 CANCEL_S = 0.2
 """How long a cancelled task may take before it is cancelled again, seconds of the machine."""
+WHY_MS = 5000
+"""How long a broker may take to show why it could not be used."""
+
+NO_RIGHT = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
+NO_LOGIN = (SaslAuthenticationFailed, UnsupportedSaslMechanismError)
 
 
 def gone(bootstrap: str, error: BaseException) -> BrokerGoneError:
-    """Say in one line that Kafka at *bootstrap* does not answer."""
+    """Say in one line that Kafka at *bootstrap* does not answer, or what it says instead, and what to do."""
+    if isinstance(error, NO_RIGHT):
+        return NotAllowedError(
+            f"Kafka at {bootstrap} does not let us ({error}); `firmwatt broker acls` prints who needs which rights"
+        )
+    if isinstance(error, NO_LOGIN):
+        return NotAllowedError(
+            f"Kafka at {bootstrap} does not know us ({error}); see username, password_file and mechanism in [kafka]"
+        )
+    if isinstance(error, ssl.SSLError):
+        return NotAllowedError(
+            f"no TLS with Kafka at {bootstrap} ({error}); see security, ca_file and certificate_file in [kafka], "
+            "the broker's certificate and the name it is reached by"
+        )
+    hung_up = isinstance(error, KafkaConnectionError)
+    hint = "; if it runs, see security and certificate_file in [kafka]" if hung_up else ""
     return BrokerGoneError(
-        f"no Kafka at {bootstrap} ({error}); `firmwatt broker status` tells, `broker start` starts it"
+        f"no Kafka at {bootstrap} ({error}); `firmwatt broker status` tells, `broker start` starts it{hint}"
     )
+
+
+async def _why(kafka: Kafka, error: BaseException) -> BaseException:
+    """Return what stands behind *error*: aiokafka tells that no broker of *kafka* would have it, and not why."""
+    says_why = not isinstance(error, (KafkaConnectionError, NodeNotReadyError))
+    options = for_aiokafka(kafka)
+    if says_why:
+        return error
+    for host, port, _ in collect_hosts(options.pop("bootstrap_servers"), randomize=False):
+        try:
+            connection = await create_conn(host, port, request_timeout_ms=WHY_MS, **options)
+        except (KafkaError, OSError) as cause:
+            return cause if str(cause) else error
+        connection.close()
+    return error
 
 
 async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> bool:
@@ -51,11 +102,11 @@ async def _stop(client: AIOKafkaProducer | AIOKafkaConsumer) -> bool:
 class Sender:
     """Send messages to their topics, keyed, idempotent, acknowledged by all in-sync replicas."""
 
-    def __init__(self, bootstrap: str, *, linger_ms: int = 5, batch_bytes: int = 16_384) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, *, linger_ms: int = 5, batch_bytes: int = 16_384) -> None:
+        self._kafka, self._bootstrap = kafka, kafka.bootstrap
         self._codecs: dict[str, Codec[Any]] = {}
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
+            **for_aiokafka(kafka),
             acks="all",
             enable_idempotence=True,
             linger_ms=linger_ms,
@@ -68,7 +119,7 @@ class Sender:
             await self._producer.start()
         except (KafkaError, OSError) as error:
             await self._producer.stop()
-            raise gone(self._bootstrap, error) from error
+            raise gone(self._bootstrap, await _why(self._kafka, error)) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -122,11 +173,11 @@ class Sender:
 
 
 @asynccontextmanager
-async def consumer(bootstrap: str, *topics: Topic[Any], **options: Any) -> Any:
+async def consumer(kafka: Kafka, *topics: Topic[Any], **options: Any) -> Any:
     """Yield a started aiokafka consumer of *topics*; raise `BrokerGoneError` when nobody answers."""
     reader = AIOKafkaConsumer(
         *(topic.name for topic in topics),
-        bootstrap_servers=bootstrap,
+        **for_aiokafka(kafka),
         enable_auto_commit=False,
         **{"auto_offset_reset": "earliest", "fetch_max_wait_ms": 50, "metadata_max_age_ms": 10_000} | options,
     )
@@ -134,33 +185,69 @@ async def consumer(bootstrap: str, *topics: Topic[Any], **options: Any) -> Any:
         await reader.start()
     except (KafkaError, OSError) as error:
         await reader.stop()
-        raise gone(bootstrap, error) from error
+        raise gone(kafka.bootstrap, await _why(kafka, error)) from error
     try:
         yield reader
     finally:
         await _stop(reader)
 
 
+def keep_to(reader: Any, topic: Topic[Any], key: str) -> None:
+    """
+    Let *reader*, a consumer of *topic* without a group, read only the partition that messages with *key* go to.
+
+    As `Sender`, and Kafka's own clients, choose it: murmur2 of the key (Apache Kafka, `BuiltInPartitioner`). A reader
+    of one key's messages then fetches what goes to its partition and not all there is.
+    """
+    if not (partitions := reader.partitions_for_topic(topic.name)):
+        raise BrokerGoneError(f"topic {topic.name} is not there, or hidden from us; `firmwatt pipeline doctor` tells")
+    reader.unsubscribe()
+    reader.assign([TopicPartition(topic.name, (murmur2(key.encode()) & 0x7FFFFFFF) % len(partitions))])
+
+
 def topic_settings(topic: Topic[Any]) -> dict[str, str]:
     """Return the broker-side settings of *topic*. Pure."""
     if topic.retention is None:
-        return {"cleanup.policy": "compact"}
-    return {"cleanup.policy": "delete", "retention.ms": str(topic.retention // timedelta(milliseconds=1))}
+        return {"cleanup.policy": "compact"} | dict(topic.settings)
+    kept = {"cleanup.policy": "delete", "retention.ms": str(topic.retention // timedelta(milliseconds=1))}
+    return kept | dict(topic.settings)
 
 
-async def ensure_topics(bootstrap: str, topics: Iterable[Topic[Any]], replication: int = 1) -> None:
-    """Create what is missing of *topics*; what exists is left as it is."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+def partitions_of(kafka: Kafka, topic: Topic[Any]) -> int:
+    """Return how many partitions *topic* has on *kafka*: those of the host ticks grow with the fleet. Pure."""
+    return kafka.telemetry_partitions if topic in {HOST_TICKS, ROLLUP_STATE} else topic.partitions
+
+
+async def ensure_topics(kafka: Kafka, topics: Iterable[Topic[Any]], replication: int = 1) -> None:
+    """
+    Create what is missing of *topics*; what exists is left as it is, and who may only see it needs no more.
+
+    Raise `NotAllowedError` where something is missing, or hidden from us, that we may not create.
+    """
+    admin = AIOKafkaAdminClient(**for_aiokafka(kafka))
     try:
         await admin.start()
-        wanted = [
-            NewTopic(topic.name, topic.partitions, replication, topic_configs=topic_settings(topic)) for topic in topics
-        ]
-        answer = await admin.create_topics(wanted)
-        for name, code, *_ in answer.topic_errors:
-            if code and for_code(code) is not TopicAlreadyExistsError:
-                raise BrokerGoneError(f"could not create topic {name}: {for_code(code).__name__}")
+        visible = set(await admin.list_topics())
+        if wanted := [_new(kafka, topic, replication) for topic in topics if topic.name not in visible]:
+            _check_created(kafka, (await admin.create_topics(wanted)).topic_errors)
     except (KafkaError, OSError) as error:
-        raise gone(bootstrap, error) from error
+        raise gone(kafka.bootstrap, await _why(kafka, error)) from error
     finally:
         await admin.close()
+
+
+def _new(kafka: Kafka, topic: Topic[Any], replication: int) -> NewTopic:
+    return NewTopic(topic.name, partitions_of(kafka, topic), replication, topic_configs=topic_settings(topic))
+
+
+def _check_created(kafka: Kafka, outcomes: Iterable[tuple[Any, ...]]) -> None:
+    """Raise for the first of *outcomes*, (topic, error code, …), that is neither a new topic nor one there already."""
+    for name, code, *_ in outcomes:
+        kind = for_code(code)
+        if kind in NO_RIGHT:
+            raise NotAllowedError(
+                f"{name} is missing at {kafka.bootstrap}, or hidden from us, and we may not create it: let a pipeline "
+                "worker create it; `firmwatt broker acls` prints who needs which rights"
+            )
+        if code and kind is not TopicAlreadyExistsError:
+            raise BrokerGoneError(f"could not create topic {name}: {kind.__name__}")

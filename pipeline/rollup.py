@@ -7,336 +7,327 @@ ticks, shared out over the intervals they span:
     ticks      a ──────── b ────┊───── c ──────── d          b→c crosses the boundary: its joules are
     interval   [ 12:00 ─────────)[ 12:01 ───────── )         split there in proportion to time
 
-A pair whose counter restarted (another boot or epoch, or a smaller value) is a hole: it covers and adds nothing.
-Ticks count once, by (boot, seq). A tick that overtook its neighbours waits in a small buffer until they come or until
-`REORDER_SPAN` of the host's own time has passed; then those still out are counted as missing. So every figure is a
-function of which ticks there are, not of how often or in which order they came.
+An interval is closed by the first record that Kafka received `LATENESS` after its end, or, when there is none left to
+read, once that instant has passed. What comes later is a correction: what it adds is published beside the closed figure
+and makes a new revision of it. Which ticks are late is therefore a property of the log, not of when or in which batches
+a worker read it: one that takes over publishes the very same figures.
+
+Ticks that follow each other are taken together, as columns (`pipeline.rows`). Everything else, a new layout, a restart,
+a hole or a tick that fills one, goes tick by tick (`pipeline.straggler`), in the same whole numbers.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from math import fsum
+from math import gcd
+from typing import Any
 
-from pipeline.capacity import LastTwo, site_partial
-from pipeline.energy import MICROSECOND, HostShare, PoolKey, delta, parts_between
-from pipeline.interval import EPOCH, Interval, floor
-from pipeline.messages.telemetry import (
-    HostPool,
-    HostRecord,
-    HostTick,
-    IntervalPartial,
-    PoolInterval,
-    SitePartial,
-    Tier,
-    Workload,
-)
-from pipeline.units import J_PER_KWH
+import numpy as np
 
-#: An interval's first figure is published this long after its end, clock time: ticks on their way still count.
+from pipeline import bulk, capacity, intervals, rows, skew, straggler
+from pipeline.bulk import Batch, Ticks
+from pipeline.counters import Flags, Ints
+from pipeline.frames import Layout, instant, micros
+from pipeline.intervals import Closing
+from pipeline.messages.telemetry import HostRecord, IntervalCorrection, IntervalPartial, SitePartial
+from pipeline.pools import Pools
+from pipeline.rows import NO_POOL, Cohort
+from pipeline.straggler import Hole
+from pipeline.totals import summed
+
+MICROSECOND = timedelta(microseconds=1)
+#: An interval is closed this long after its end, clock time: ticks on their way still count.
 LATENESS = timedelta(seconds=5)
-#: A tick waits this long, by its host's own clock, for those it overtook; if its host says no more, `CORRECTION_SPAN`
-#: by ours, because a worker that was itself away (a rebalance, a stalled broker) must not take its own silence for
-#: the host's.
-REORDER_SPAN = timedelta(seconds=5)
-#: A published interval is corrected while one of its hosts has not been heard of past its end, at most this long.
-CORRECTION_SPAN = timedelta(seconds=120)
-#: Replay starts this long before the oldest open interval, so that the ticks around its start are there.
-REPLAY_MARGIN = timedelta(seconds=10)
-#: A host silent for longer than this is no longer expected.
-FORGET_AFTER = timedelta(hours=1)
+#: A tick that Kafka received later than this after it was measured is history.
+KEEP = timedelta(hours=72)
+#: A group that has never read a partition owes the intervals from its first tick on, an hour back at most.
+FIRST_BACK = timedelta(hours=1)
 
 
-@dataclass
-class Host:
-    """What is remembered of one host."""
+@dataclass(frozen=True)
+class News:
+    """What one round publishes."""
 
-    site: str
-    boot: str
-    first_seen: datetime
-    newest: HostTick | None = None
-    """The newest of those in order."""
-    before: HostTick | None = None
-    early: list[HostTick] = field(default_factory=list)
-    """Ticks that overtook others, by seq."""
-    expected: int = 1
-    retired: set[str] = field(default_factory=set)
-    """Boots that are over: a tick of theirs is a redelivery."""
-
-    @property
-    def latest(self) -> HostTick:
-        """The newest tick, in order or not: the gauge."""
-        tick = self.early[-1] if self.early else self.newest
-        assert tick is not None  # noqa: S101 - a host is made of a tick
-        return tick
-
-    @property
-    def last_two(self) -> LastTwo:
-        """What the gauges see."""
-        return LastTwo(self.latest, self.newest if self.early else self.before)
+    gauges: list[SitePartial]
+    partials: list[IntervalPartial]
+    corrections: list[IntervalCorrection]
+    records: list[HostRecord]
 
 
-@dataclass
+@dataclass(eq=False)
 class Partition:
-    """The state of one telemetry partition; rebuilt from Kafka, never stored."""
+    """The state of one telemetry partition; with the offset it holds up to it can be written down and read back."""
 
     number: int
-    length: timedelta
-    """Of the settlement interval."""
-    open_from: datetime | None = None
-    """Start of the oldest interval that is not settled; what is before it is history. None: nothing settled yet."""
-    hosts: dict[str, Host] = field(default_factory=dict)
-    shares: dict[datetime, dict[str, HostShare]] = field(default_factory=dict)
-    """By start of interval and host: the intervals that are not settled."""
-    published: dict[tuple[datetime, str], IntervalPartial] = field(default_factory=dict)
-    changed: set[datetime] = field(default_factory=set)
-    """Intervals that took in something since they were last published."""
-    first_offsets: dict[datetime, int] = field(default_factory=dict)
-    """By replay bucket (see `low_water`): the first record in it."""
-    records: dict[str, HostRecord] = field(default_factory=dict)
-    _window: tuple[datetime, datetime] = (EPOCH, EPOCH)
+    lengths: tuple[timedelta, ...]
+    """Of the intervals, ascending; each a multiple of the greatest common divisor."""
+    site: str
+    """Reported on even while it has no host here."""
+    offset: int = 0
+    """The next record."""
+    received_us: int = 0
+    """When Kafka received the newest record taken in, microseconds since 1970 by the clock."""
+    pools: Pools = field(default_factory=Pools)
+    hosts: list[str] = field(default_factory=list)
+    first_us: list[int] = field(default_factory=list)
+    """When each host was first heard of."""
+    sites: list[str] = field(default_factory=list)
+    site_of: list[int] = field(default_factory=list)
+    """The site of each host, a number in `sites`."""
+    cohorts: dict[tuple[int, int], Cohort] = field(default_factory=dict)
+    row_of: dict[int, int] = field(default_factory=dict)
+    """The row, in its cohort, of each layout by hash."""
+    current: dict[int, tuple[Cohort, int]] = field(default_factory=dict)
+    """Cohort and row of each host's last tick."""
+    retired: dict[int, set[str]] = field(default_factory=dict)
+    """Boots of each host that are over."""
+    gaps: dict[int, list[Hole]] = field(default_factory=dict)
+    """Where ticks of a host are missing."""
+    closings: dict[int, Closing] = field(default_factory=dict)
+    """By length in microseconds."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """What was passed over, and why: for operators."""
+    changed: set[int] = field(default_factory=set)
+    """Hosts whose record is to be published."""
+    closed: list[IntervalPartial] = field(default_factory=list)
+    """Figures that are not published yet."""
+    late_us: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By number of the interval: when the first and last of the ticks not yet added up were measured."""
 
-    def add(self, tick: HostTick, offset: int) -> None:
-        """Take in one tick; a redelivered one changes nothing."""
-        self.first_offsets.setdefault(self._start_of(tick.measured_at + REPLAY_MARGIN), offset)
-        host = self.hosts.get(tick.host)
-        if host is None:
-            host = self.hosts[tick.host] = Host(tick.site, tick.boot, tick.measured_at)
-        if tick.boot != host.boot and not self._restarted(host, tick):
-            return
-        if tick.seq == host.expected and not host.early:
-            self._advance(host, tick)
-        elif tick.seq >= host.expected:
-            self._hold(host, tick)
+    def __post_init__(self) -> None:
+        lengths = [length // MICROSECOND for length in self.lengths]
+        self.base_us = gcd(*lengths)
+        self.closings = self.closings or {length: Closing(length) for length in lengths}
 
-    def _restarted(self, host: Host, tick: HostTick) -> bool:
-        """Go over to the boot of *tick*, unless that is one already over."""
-        if tick.boot in host.retired or tick.measured_at < host.latest.measured_at:
-            return False
-        self._release(host)
-        host.retired.add(host.boot)
-        host.boot, host.site, host.expected = tick.boot, tick.site, 1
-        return True
-
-    def _hold(self, host: Host, tick: HostTick) -> None:
-        """Keep an early tick back; go on with those whose turn has come or whose time is up."""
-        if any(tick.seq == other.seq for other in host.early):
-            return
-        host.early.append(tick)
-        host.early.sort(key=lambda other: other.seq)
-        while host.early:
-            first, last = host.early[0], host.early[-1]
-            if first.seq != host.expected and last.measured_at - first.measured_at < REORDER_SPAN:
-                return
-            self._advance(host, host.early.pop(0))
-
-    def _release(self, host: Host) -> None:
-        """Stop waiting for ticks that were overtaken."""
-        while host.early:
-            self._advance(host, host.early.pop(0))
-
-    def _advance(self, host: Host, tick: HostTick) -> None:
-        """Make *tick* the newest, count it, share out the energy since the one before."""
-        previous, host.before, host.newest = host.newest, host.newest, tick
-        start = self._start_of(tick.measured_at)
-        own = self._share(start, tick)
-        own.ticks += 1
-        own.ticks_missing += tick.seq - host.expected if previous else 0
-        own.simulated |= tick.simulated
-        host.expected = tick.seq + 1
-        if previous is None or (difference := delta(previous, tick)) is None:
-            return
-        if previous.measured_at >= start:
-            own.add(difference, 1.0)
-            return
-        for earlier_start, part in parts_between(previous.measured_at, tick.measured_at, self.length):
-            self._share(earlier_start, tick).add(difference, part)
-
-    def _start_of(self, instant: datetime) -> datetime:
-        """Return the start of the interval *instant* falls into; one lookup, as a tick is seldom far from the last."""
-        start, end = self._window
-        if not start <= instant < end:
-            start = floor(instant, self.length)
-            self._window = start, start + self.length
-        return start
-
-    def _share(self, start: datetime, tick: HostTick) -> HostShare:
-        """Return the open share of the host of *tick*; one to throw away where the interval is history."""
-        if self.open_from is not None and start < self.open_from:
-            return HostShare(tick.site)
-        self.changed.add(start)
-        hosts = self.shares.setdefault(start, {})
-        if (share := hosts.get(tick.host)) is None:
-            share = hosts[tick.host] = HostShare(tick.site)
-        return share
-
-    def due(self, sites: Iterable[str], now: datetime) -> tuple[list[IntervalPartial], list[SitePartial]]:
+    def add(self, payloads: Sequence[bytes | None], received_us: Ints, offset: int) -> Batch:
         """
-        Return what one round publishes.
+        Take in records, which Kafka received at *received_us* (by the clock); *offset* is the next one's.
+
+        Redelivered ticks change nothing. Return what was decoded, for those who count.
+        """
+        batch = bulk.decode(payloads, self.row_of)
+        for key, (layout, packed) in batch.layouts.items():
+            self._learn(layout, packed, key)
+        self._begin(batch, received_us)
+        known_us = np.maximum.accumulate(received_us)
+        begin, count = 0, len(payloads)
+        while begin < count:
+            self.close(int(known_us[begin]))
+            end = max(begin + 1, int(np.searchsorted(known_us, self._closes_us())))
+            whole = (begin, end) == (0, count)
+            self._take(batch.ticks if whole else [ticks.between(begin, end) for ticks in batch.ticks], received_us)
+            self.offset, self.received_us = offset - (count - end), max(self.received_us, int(known_us[end - 1]))
+            begin = end
+        self.counts["ticks"] += sum(map(len, batch.ticks))
+        self.counts["refused"] += len(batch.refused)
+        return batch
+
+    def _closes_us(self) -> int:
+        """Return when the next interval closes, by the instant Kafka received a record."""
+        ends = [closing.open_from_us + closing.length_us for closing in self.closings.values()]
+        return min(ends) + LATENESS // MICROSECOND
+
+    def _take(self, several: list[Ticks], received_us: Ints) -> None:
+        """Take in ticks between which no interval closes: those that follow each other at once, the others in order."""
+        others = [rest for ticks in several if len(ticks) for rest in self._columns(ticks, received_us)]
+        for _, cohort, number, value, simulated in sorted(others, key=lambda one: one[0]):
+            straggler.take(self, cohort, number, value, simulated=simulated)
+
+    def _columns(self, ticks: Ticks, received_us: Ints) -> Iterable[tuple[int, Cohort, int, Any, bool]]:
+        """Take what is regular of *ticks* at once; yield the others: place, cohort, row, numbers, simulated."""
+        cohort = self.cohorts.setdefault((ticks.gpus, ticks.jobs), Cohort(ticks.gpus, ticks.jobs))
+        keys = ticks.values["layout"].tolist()
+        number = np.fromiter(map(self.row_of.__getitem__, keys), np.int64, len(keys))
+        known = (number < len(cohort)) & (cohort.rows["layout"].take(number, mode="clip") == ticks.values["layout"])
+        if not known.all():  # a head that names a layout with other numbers of GPUs or jobs
+            self.counts["refused"] += len(known) - int(known.sum())
+            ticks, number = ticks.at(known), number[known]
+        received = received_us[ticks.place]
+        fine = skew.judge(cohort, number, ticks.values["at_us"], received, self.counts)
+        late = received - ticks.values["at_us"] > KEEP // MICROSECOND
+        self.counts["too_late"] += int(late.sum())
+        fine &= ~late
+        if not fine.all():
+            ticks, number = ticks.at(fine), number[fine]
+        if not len(ticks):
+            return
+        ran = rows.run(cohort, number, ticks)
+        chosen = rows.regular(cohort, ran, self.base_us)
+        if chosen.any():
+            whole = ran if chosen.all() else ran.at(chosen)
+            self._note_late(whole.later["at_us"])
+            rows.advance(cohort, whole, self.base_us)
+            for place in rows.holes(whole):
+                straggler.note_hole(self, cohort, int(whole.number[place]), whole.earlier[place], whole.later[place])
+        for place in np.flatnonzero(~chosen).tolist():
+            self._note_late(ran.later["at_us"][place : place + 1])
+            yield (
+                int(ran.place[place]),
+                cohort,
+                int(ran.number[place]),
+                ran.later[place],
+                bool(ran.simulated[place]),
+            )
+
+    def _note_late(self, at_us: Ints) -> None:
+        """Remember when the ticks that fall into closed intervals were measured."""
+        numbers = at_us // self.base_us
+        if int(numbers.min()) >= self._oldest_open():
+            return
+        for one in np.unique(numbers).tolist():
+            mine = at_us[numbers == one]
+            first, last = self.late_us.get(one, (int(mine[0]), int(mine[0])))
+            self.late_us[one] = min(first, int(mine.min())), max(last, int(mine.max()))
+
+    def _oldest_open(self) -> int:
+        return self.closings[min(self.closings)].open_from_us // self.base_us
+
+    def _begin(self, batch: Batch, received_us: Ints) -> None:
+        """
+        Open the first intervals of a group that has never read this partition: from its first tick on.
+
+        An hour back at most: one host whose clock stands at 1970 must not make us publish every interval since.
+        """
+        if all(closing.open_from_us for closing in self.closings.values()) or not batch.ticks:
+            return
+        first = min(batch.ticks, key=lambda ticks: int(ticks.place[0]))
+        oldest_us = int(received_us[first.place[0]]) - FIRST_BACK // MICROSECOND
+        for closing in self.closings.values():
+            closing.begin(max(int(first.values["at_us"][0]), oldest_us))
+
+    def _learn(self, layout: Layout, packed: bytes, key: int) -> None:
+        shape = len(layout.gpus), len(layout.jobs)
+        cohort = self.cohorts.setdefault(shape, Cohort(*shape))
+        number = self.row_of[key] = cohort.append(layout, packed, key)
+        row = cohort.rows[number]
+        row["host"] = self.host_number(layout)
+        row["pool"] = list(self.pools.of_gpus(layout))
+        row["gauge"] = [self.pools.number(self.pools.names[pool].gauge) for pool in row["pool"]]
+        for job, own in enumerate(self.pools.of_jobs(layout)):
+            row["job_pool"][job] = own[0] if len(set(own)) == 1 else NO_POOL
+
+    def host_number(self, layout: Layout) -> int:
+        """Return the number of the layout's host, a new one where it was never heard of."""
+        if (number := self._numbers.get(layout.host)) is None:
+            number = self._numbers[layout.host] = len(self.hosts)
+            self.hosts.append(layout.host)
+            self.first_us.append(0)
+            self.site_of.append(0)
+        if layout.site not in self.sites:
+            self.sites.append(layout.site)
+        self.site_of[number] = self.sites.index(layout.site)
+        return number
+
+    @property
+    def _numbers(self) -> dict[str, int]:
+        if self._by_name is None or len(self._by_name) != len(self.hosts):
+            self._by_name = {name: number for number, name in enumerate(self.hosts)}
+        return self._by_name
+
+    _by_name: dict[str, int] | None = field(default=None, init=False, repr=False)
+
+    def due(self, now: datetime, quiet_until: datetime | None = None) -> News:
+        """
+        Return what one round publishes at *now*.
 
         Intervals are closed before the gauges are taken, so that no tick is in a figure and in `ticks_open` at once.
+        *quiet_until*: there is no record left to read that Kafka received before that instant.
         """
-        sites = tuple(sites)
-        return self.closed(sites, now), self.gauges(sites, now)
+        if quiet_until is not None:
+            for closing in self.closings.values():  # those of a partition without any record
+                closing.begin(micros(quiet_until))
+            self.close(max(self.received_us, micros(quiet_until)))
+        partials, corrections = self.published()
+        return News(capacity.site_partials(self, micros(now)), partials, corrections, list(self._records()))
 
-    def gauges(self, sites: Iterable[str], as_of: datetime) -> list[SitePartial]:
-        """Return one partial for each of *sites*, also where this partition has no host of it."""
-        self._forget(as_of)
-        by_site: defaultdict[str, list[LastTwo]] = defaultdict(list)
-        for host in self.hosts.values():
-            by_site[host.site].append(host.last_two)
-        return [
-            site_partial(site, self.number, as_of, by_site[site], self._ticks_open(site))
-            for site in sorted({*sites, *by_site})
-        ]
+    def published(self) -> tuple[list[IntervalPartial], list[IntervalCorrection]]:
+        """Return the figures closed since the last call, and what late ticks have added to others since then."""
+        self._add_up_late()
+        partials, self.closed = self.closed, []
+        corrections = [one for closing in self.closings.values() for one in intervals.corrected(self, closing)]
+        return partials, corrections
 
-    def _forget(self, now: datetime) -> None:
-        gone = [name for name, host in self.hosts.items() if now - host.latest.measured_at > FORGET_AFTER]
-        for name in gone:
-            del self.hosts[name]
+    def close(self, until_us: int) -> None:
+        """Close the intervals that ended `LATENESS` before *until_us*, when Kafka received a record or would have."""
+        ended_us = until_us - LATENESS // MICROSECOND
+        ending = [closing for closing in self.closings.values() if closing.has_ended(ended_us)]
+        if ending:
+            self._add_up(lambda number: (number + 1) * self.base_us <= ended_us or number < self._oldest_open())
+        for closing in ending:
+            self.closed += intervals.closed(self, closing, ended_us)
 
-    def _ticks_open(self, site: str) -> int:
-        """Count the ticks that no published interval holds yet."""
-        return sum(
-            share.ticks
-            for start, hosts in self.shares.items()
-            if (start, site) not in self.published
-            for share in hosts.values()
-            if share.site == site
-        ) + sum(len(host.early) for host in self.hosts.values() if host.site == site)
+    def _add_up_late(self) -> None:
+        oldest = self._oldest_open()
+        self._add_up(lambda number: number < oldest)
 
-    def closed(self, sites: Iterable[str], now: datetime) -> list[IntervalPartial]:
-        """Return the figures of ended intervals that are new or have changed since the last call."""
-        for host in self.hosts.values():
-            if host.early and now - host.early[-1].measured_at >= CORRECTION_SPAN:
-                self._release(host)
-        open_from = self.open_from or self._begin(now)
-        sites = sorted({*sites, *(host.site for host in self.hosts.values())})
-        news = []
-        interval = Interval(open_from, open_from + self.length)
-        while interval.end + LATENESS <= now:
-            for site in sites:
-                partial = self._published_before(interval, site) or self._partial(interval, site)
-                if partial != self.published.get((interval.start, site)):
-                    news.append(partial)
-                    self.published[interval.start, site] = partial
-            self.changed.discard(interval.start)
-            interval = interval.next()
-        return news
+    def _add_up(self, chosen: Callable[[int], bool]) -> None:
+        """Add up what the rows moved in the *chosen* of the shortest intervals, for those of every length."""
+        there = {number for cohort in self.cohorts.values() for number in cohort.parts}
+        for number in sorted(filter(chosen, there)):
+            totals = summed(self.cohorts.values(), number, self.pools, len(self.hosts))
+            for cohort in self.cohorts.values():
+                cohort.parts.pop(number, None)
+            for closing in self.closings.values():
+                closing.take(number * self.base_us, totals, self.late_us.get(number))
+            self.late_us.pop(number, None)
 
-    def _begin(self, now: datetime) -> datetime:
-        """
-        Open the first interval of a group that has never committed: the oldest with ticks, an hour back at most.
+    def ticks_open(self, site: str) -> int:
+        """Count the ticks of *site* that no published figure holds yet."""
+        count = 0
+        shortest = self.closings[self.base_us] if self.base_us in self.closings else next(iter(self.closings.values()))
+        for cohort in self.cohorts.values():
+            mine = self.of_site(site)[cohort.used["host"]]
+            for records in cohort.parts.values():
+                count += int(records["ticks"][: len(cohort)][mine].sum())
+        for totals in shortest.pending.values():
+            ticks = totals.host("ticks", len(self.hosts))
+            count += int(ticks[self.of_site(site)].sum())
+        return count
 
-        Without the bound one tick of a host whose clock stands at 1970 would make us publish every interval since.
-        """
-        oldest = floor(now - FORGET_AFTER, self.length)
-        self.open_from = max(oldest, min(self.shares, default=floor(now, self.length)))
-        self.shares = {start: hosts for start, hosts in self.shares.items() if start >= self.open_from}
-        return self.open_from
+    def of_site(self, site: str) -> Flags:
+        """Return which hosts are of *site*."""
+        wanted = self.sites.index(site) if site in self.sites else -1
+        mine: Flags = np.array(self.site_of, dtype=np.int64) == wanted
+        return mine
 
-    def _published_before(self, interval: Interval, site: str) -> IntervalPartial | None:
-        return None if interval.start in self.changed else self.published.get((interval.start, site))
+    def last_us(self) -> Ints:
+        """Return when each host's last tick was measured."""
+        last = np.zeros(len(self.hosts), dtype=np.int64)
+        for cohort in self.cohorts.values():
+            used = cohort.used[cohort.used["current"]]
+            last[used["host"]] = used["at_us"]
+        return last
 
-    def _partial(self, interval: Interval, site: str) -> IntervalPartial:
-        shares = {name: share for name, share in self.shares.get(interval.start, {}).items() if share.site == site}
-        silent = sum(
-            name not in shares
-            and host.site == site
-            and host.first_seen < interval.end
-            and host.latest.measured_at < interval.start
-            for name, host in self.hosts.items()
-        )
-        length_us = interval.length / MICROSECOND
-        covered = [min(1.0, share.covered_us / length_us) for share in shares.values()]
-        hosts = len(shares) + silent
-        return IntervalPartial(
-            site=site,
-            partition=self.number,
-            interval=interval,
-            energy_kwh=fsum(share.energy_j for share in shares.values()) / J_PER_KWH,
-            hosts=hosts,
-            hosts_partial=silent + sum(share.covered_us < length_us - 1 for share in shares.values()),
-            covered_share=fsum(covered) / hosts if hosts else 0.0,
-            ticks=sum(share.ticks for share in shares.values()),
-            ticks_missing=sum(share.ticks_missing for share in shares.values()),
-            pools=pool_intervals(shares.values()),
-            simulated=any(share.simulated for share in shares.values()),
-        )
+    def every_site(self) -> list[str]:
+        """Return the sites to report on."""
+        return sorted({self.site, *self.sites})
 
-    def settle(self, now: datetime) -> datetime | None:
-        """Let go of published intervals that nothing can change any more; return the start of the oldest open one."""
-        if self.open_from is None:
-            return None
-        while self._settled(self.open_from, now):
-            self.shares.pop(self.open_from, None)
-            self.published = {key: partial for key, partial in self.published.items() if key[0] != self.open_from}
-            self.open_from += self.length
-        self.first_offsets = {start: offset for start, offset in self.first_offsets.items() if start >= self.open_from}
-        return self.open_from
+    def _records(self) -> Iterable[HostRecord]:
+        for host in sorted(self.changed):
+            if host in self.current:
+                cohort, number = self.current[host]
+                yield capacity.host_record(cohort.layouts[number], instant(int(cohort.rows["at_us"][number])))
+        self.changed.clear()
 
-    def _settled(self, start: datetime, now: datetime) -> bool:
-        end = start + self.length
-        if end + LATENESS > now or start in self.changed:
-            return False
-        expected = (host for host in self.hosts.values() if host.first_seen < end)
-        complete = all(host.newest is not None and host.newest.measured_at >= end for host in expected)
-        return complete or now >= end + CORRECTION_SPAN
+    def tidy(self) -> None:
+        """Let go of rows that no host is in and no interval needs, once they are more than half of all."""
+        needed = {gap.hashes for gaps in self.gaps.values() for gap in gaps}
+        held = {key for hashes in needed for key in hashes}
+        for cohort in self.cohorts.values():
+            if 2 * int(cohort.used["current"].sum()) < len(cohort) - 8:
+                self._tidy(cohort, held)
 
-    def low_water(self, position: int) -> int:
-        """
-        Return the offset to replay from after a crash: the first record at or after `open_from` − `REPLAY_MARGIN`.
-
-        Records fall into buckets by measured time plus margin; *position*, the next record, where none qualifies.
-        """
-        return min(self.first_offsets.values(), default=position)
-
-    def host_records(self) -> list[HostRecord]:
-        """Return the records of hosts whose pools changed since the last call; at first, of all."""
-        news = []
-        for name, host in self.hosts.items():
-            record = host_record(host.latest)
-            known = self.records.get(name)
-            if known is None or (known.site, known.pools) != (record.site, record.pools):
-                self.records[name] = record
-                news.append(record)
-        return news
-
-
-def pool_intervals(shares: Iterable[HostShare]) -> tuple[PoolInterval, ...]:
-    """Return the pools of *shares* together, in a fixed order; the sums do not depend on the order of the hosts."""
-    joules: defaultdict[PoolKey, list[float]] = defaultdict(list)
-    tokens: defaultdict[PoolKey, list[float]] = defaultdict(list)
-    for share in shares:
-        for key, pool in share.pools.items():
-            joules[key].append(pool.energy_j)
-            if pool.tokens is not None:
-                tokens[key].append(pool.tokens)
-    return tuple(
-        PoolInterval(
-            tier=key[0],
-            workload=key[1],
-            gpu_model=key[2],
-            served_model=key[3],
-            gpu_energy_kwh=fsum(joules[key]) / J_PER_KWH,
-            tokens=fsum(tokens[key]) if key in tokens else None,
-        )
-        for key in sorted(joules, key=lambda key: (*key[:3], key[3] or ""))
-    )
-
-
-def host_record(tick: HostTick) -> HostRecord:
-    """Return which pools live on the host of *tick*."""
-    counts: defaultdict[tuple[Tier, Workload, str], int] = defaultdict(int)
-    for gpu in tick.gpus:
-        counts[gpu.tier, gpu.workload, gpu.model] += 1
-    return HostRecord(
-        host=tick.host,
-        site=tick.site,
-        pools=tuple(
-            HostPool(tier=tier, workload=workload, gpu_model=model, gpus=gpus)
-            for (tier, workload, model), gpus in sorted(counts.items())
-        ),
-        seen_at=tick.measured_at,
-    )
+    def _tidy(self, cohort: Cohort, held: set[int]) -> None:
+        alive = cohort.used["current"] | np.array([key in held for key in cohort.hashes])
+        for records in cohort.parts.values():
+            used = records[: len(cohort)]
+            alive |= (used["span_us"] != 0) | (used["ticks"] != 0)
+        for key, lives in zip(cohort.hashes, alive.tolist(), strict=True):
+            if not lives:
+                del self.row_of[key]
+        cohort.keep(alive)
+        self.row_of |= {key: number for number, key in enumerate(cohort.hashes)}
+        for number, host in enumerate(cohort.used["host"].tolist()):
+            if cohort.rows["current"][number]:
+                self.current[host] = cohort, number

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ Keys: TypeAlias = tuple[str | int, ...]
 #: The tables that parts of firmwatt read; all parts of a deployment may share one file.
 TABLES = frozenset(
     {"kafka", "clock", "site", "pipeline", "bidding", "venue", "sandbox", "fleet", "collector", "actuator"}
-    | {"source", "engine", "mapping", "lever"}
+    | {"source", "engine", "mapping", "lever", "mirror"}
 )
 
 #: The units with which a key's name may end.
@@ -58,9 +58,29 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Kafka(Section, frozen=True, kw_only=True):
-    """``[kafka]``."""
+    """``[kafka]``: where the brokers are and who we are to them. `pipeline.kafka_security` hands it to each client."""
 
     bootstrap: str = "127.0.0.1:9092"
+    """Addresses to begin with, ``HOST:PORT``, separated by commas."""
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    """Kafka's listener protocol: ``ssl`` encrypts, ``sasl_…`` proves who we are with a password."""
+    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256"] = "SCRAM-SHA-512"
+    username: str = ""
+    password_file: str = ""
+    """Its first line is the password; nobody but its owner may read it."""
+    ca_file: str = ""
+    """PEM, the authorities that may vouch for a broker; empty: those of the system."""
+    certificate_file: str = ""
+    """PEM, our own certificate and those between it and its authority: proves who we are without a password."""
+    key_file: str = ""
+    """PEM, the private key of `certificate_file`, not encrypted; nobody but its owner may read it."""
+    telemetry_partitions: Annotated[int, msgspec.Meta(ge=1)] = 8
+    """Of `pipeline.topics.HOST_TICKS`; the same for all parts of a deployment, and it cannot be changed later."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored, and what is missing."""
+        if problem := _security_problem(self):
+            raise ValueError(problem)
 
 
 class ClockSection(Section, frozen=True, kw_only=True):
@@ -85,6 +105,20 @@ class Site(Section, frozen=True, kw_only=True):
     def interval(self) -> timedelta:
         """The settlement interval."""
         return timedelta(seconds=self.interval_s)
+
+
+def _security_problem(kafka: Kafka) -> str | None:
+    """Return in one line why the settings of *kafka* do not fit together, None if they do."""
+    sasl, tls = kafka.security.startswith("sasl_"), kafka.security.endswith("ssl")
+    if sasl and not (kafka.username and kafka.password_file):
+        return f'security = "{kafka.security}" needs username and password_file'
+    if bool(kafka.certificate_file) != bool(kafka.key_file):
+        return "certificate_file and key_file belong together: give both or neither"
+    unused = [] if sasl else ["username", "password_file"]
+    unused += [] if tls else ["ca_file", "certificate_file", "key_file"]
+    if given := [name for name in unused if getattr(kafka, name)]:
+        return f'{given[0]} has no use with security = "{kafka.security}": remove it, or choose another security'
+    return None
 
 
 def load(path: Path, section: str, kind: type[S]) -> S:

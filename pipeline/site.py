@@ -1,35 +1,17 @@
 """
-Partials to site figures: what all telemetry partitions together say. Pure; the shells are `pipeline.agents`.
+Partials to site capacity: what all telemetry partitions together say now. Pure; the shell is `pipeline.agents.site`.
 
 State is values, not increments: the newest partial of each partition replaces the one before, so a message that comes
 twice, or again after a crash, changes nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import fsum
 
-import msgspec
-
 from pipeline.capacity import STALE_AFTER
-from pipeline.messages.telemetry import (
-    CAP_SHARES,
-    Instant,
-    IntervalPartial,
-    PoolInterval,
-    PoolLoad,
-    SiteCapacity,
-    SiteInterval,
-    SitePartial,
-    Tier,
-    Workload,
-)
-
-#: A site's interval is published this long after its end (clock time) even if partitions are missing.
-COMPLETE_AFTER = timedelta(seconds=20)
-#: An interval nobody has sent anything for is forgotten this long after.
-KEEP_INTERVALS = timedelta(hours=1)
+from pipeline.messages.telemetry import CAP_SHARES, PoolLoad, SiteCapacity, SitePartial, Tier, Workload
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -82,6 +64,8 @@ def capacity(partials: Iterable[SitePartial], expected: int, now: datetime) -> S
         age_p50_ms=_worst([(partial, partial.age_p50_ms) for partial in present], now),
         age_p99_ms=_worst([(partial, partial.age_p99_ms) for partial in present], now),
         simulated=any(partial.simulated for partial in present),
+        hosts_skewed=sum(partial.hosts_skewed for partial in present),
+        hosts_quarantined=sum(partial.hosts_quarantined for partial in present),
     )
 
 
@@ -124,107 +108,3 @@ def relief_at(pool: PoolLoad, max_w: float) -> tuple[float, ...]:
         return pool.relief_kw
     own = [(share * pool.max_w, relief) for share, relief in zip(CAP_SHARES, pool.relief_kw, strict=True)]
     return tuple(max((relief for cap, relief in own if cap >= share * max_w), default=0.0) for share in CAP_SHARES)
-
-
-class OpenInterval(msgspec.Struct, frozen=True, kw_only=True):
-    """What the partitions have said of one interval of one site so far, and what was published of it."""
-
-    partials: tuple[IntervalPartial, ...]
-    """By partition."""
-    first_heard: Instant
-    last_heard: Instant
-    published: SiteInterval | None = None
-
-
-def heard(state: OpenInterval | None, partial: IntervalPartial, now: datetime) -> OpenInterval:
-    """Put *partial* in the place of its partition's earlier one."""
-    others = () if state is None else tuple(old for old in state.partials if old.partition != partial.partition)
-    return OpenInterval(
-        partials=tuple(sorted((*others, partial), key=lambda one: one.partition)),
-        first_heard=now if state is None else state.first_heard,
-        last_heard=now,
-        published=None if state is None else state.published,
-    )
-
-
-def step(state: OpenInterval, expected: int, now: datetime) -> tuple[OpenInterval, SiteInterval | None]:
-    """
-    Return the figure to publish, if it is time: every partition is in, or `COMPLETE_AFTER` has passed.
-
-    The time runs from the interval's end, or from the first partial where that came later: after an outage partitions
-    catch up one after the other. Once published, whatever changes the figure makes the next revision.
-    """
-    waited = now >= max(state.first_heard, state.partials[0].interval.end) + COMPLETE_AFTER
-    if state.published is None and len(state.partials) < expected and not waited:
-        return state, None
-    revision = state.published.revision if state.published else 1
-    figure = merged_interval(state.partials, expected, revision)
-    if figure == state.published:
-        return state, None
-    if state.published:
-        figure = msgspec.structs.replace(figure, revision=revision + 1)
-    return msgspec.structs.replace(state, published=figure), figure
-
-
-def is_over(state: OpenInterval, now: datetime) -> bool:
-    """Tell whether the interval can be forgotten."""
-    return now - state.last_heard > KEEP_INTERVALS
-
-
-def merged_interval(partials: tuple[IntervalPartial, ...], expected: int, revision: int) -> SiteInterval:
-    """Return the partitions' figures added up; coverage is weighted by hosts, zero where there are none."""
-    hosts = sum(partial.hosts for partial in partials)
-    covered = fsum(partial.covered_share * partial.hosts for partial in partials)
-    return SiteInterval(
-        site=partials[0].site,
-        interval=partials[0].interval,
-        revision=revision,
-        energy_kwh=fsum(partial.energy_kwh for partial in partials),
-        hosts=hosts,
-        hosts_partial=sum(partial.hosts_partial for partial in partials),
-        covered_share=covered / hosts if hosts else 0.0,
-        partitions=len(partials),
-        partitions_expected=expected,
-        ticks=sum(partial.ticks for partial in partials),
-        ticks_missing=sum(partial.ticks_missing for partial in partials),
-        pools=_merged_intervals(pool for partial in partials for pool in partial.pools),
-        simulated=any(partial.simulated for partial in partials),
-    )
-
-
-def _merged_intervals(pools: Iterable[PoolInterval]) -> tuple[PoolInterval, ...]:
-    groups: defaultdict[tuple[Tier, Workload, str, str], list[PoolInterval]] = defaultdict(list)
-    for pool in pools:
-        groups[pool.tier, pool.workload, pool.gpu_model, pool.served_model or ""].append(pool)
-    return tuple(
-        PoolInterval(
-            tier=group[0].tier,
-            workload=group[0].workload,
-            gpu_model=group[0].gpu_model,
-            served_model=group[0].served_model,
-            gpu_energy_kwh=fsum(pool.gpu_energy_kwh for pool in group),
-            tokens=_total(pool.tokens for pool in group),
-        )
-        for _, group in sorted(groups.items())
-    )
-
-
-def _total(counts: Iterable[float | None]) -> float | None:
-    known = [count for count in counts if count is not None]
-    return fsum(known) if known else None
-
-
-def table_key(site: str, part: int | datetime) -> str:
-    """Return the table key of a site's partition or interval."""
-    return f"{site}|{part.isoformat() if isinstance(part, datetime) else part}"
-
-
-def keys_of_site(table: Iterable[str], site: str) -> list[str]:
-    """Return the keys of *site* in *table*."""
-    return [key for key in table if key.rpartition("|")[0] == site]
-
-
-def of_site(table: Mapping[str, SitePartial], site: str, partitions: int) -> list[SitePartial]:
-    """Return the newest partials of *site* in *table*."""
-    found = (table.get(table_key(site, partition)) for partition in range(partitions))
-    return [partial for partial in found if partial is not None]

@@ -1,111 +1,72 @@
 """
-firmwatt's topics and messages bound to Faust: transport, source, table. Only this and `pipeline.app` know Faust.
+firmwatt's topics and messages bound to Faust. Only this, `pipeline.faust_…` and `pipeline.app` know Faust.
 
 Messages travel as raw bytes and are decoded by our own codec (pydantic models as Faust's `value_type` fail, and
 `faust.Record` costs fifteen times the decode).
 """
 
 import logging
-from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Iterator, MutableMapping
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import faust
-import msgspec
-from faust.transport.drivers import aiokafka as driver
 
 from pipeline.codec import Codec, DecodeError
+from pipeline.faust_table import Table
+from pipeline.faust_transport import use_quick_transport
+from pipeline.fence import Fence
+from pipeline.kafka_security import for_aiokafka, has_password, is_encrypted
+from pipeline.settings import Kafka
 from pipeline.topics import Topic
 
 log = logging.getLogger(__name__)
 
-S = TypeVar("S")
 
-#: Faust asks Kafka to hold an empty fetch for 1.5 s, hard-coded; a partition that was not part of the pending fetch
-#: waits that long for the next.
-FETCH_MAX_WAIT_MS = 50
-
-
-class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Faust ships no types mypy can follow
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001 - read at start, no public way (aiokafka 0.14)
-        return consumer
-
-
-class _Consumer(driver.Consumer):  # type: ignore[misc] # as above
-    def _new_consumer_thread(self) -> _Thread:
-        return _Thread(self, loop=self.loop, beacon=self.beacon)
-
-
-class QuickTransport(driver.Transport):  # type: ignore[misc] # as above
-    """Faust's Kafka transport with a short long poll."""
-
-    Consumer = _Consumer
-
-
-def use_quick_transport(app: Any, loop: AbstractEventLoop) -> None:
-    """Give *app* the transport; before it starts, inside the loop it will run on."""
-    app.finalize()
-    app.transport = QuickTransport(app.conf.broker_consumer, app, loop=loop)
+def credentials(kafka: Kafka) -> Any:
+    """Return what Faust needs to prove who we are to *kafka*, None where it is asked nothing."""
+    options = for_aiokafka(kafka)
+    context = options.get("ssl_context")
+    if has_password(kafka):
+        name, password = options["sasl_plain_username"], options["sasl_plain_password"]
+        return faust.SASLCredentials(
+            username=name, password=password, ssl_context=context, mechanism=options["sasl_mechanism"]
+        )
+    return faust.SSLCredentials(context) if is_encrypted(kafka) else None
 
 
 def source(app: Any, *topics: Topic[Any]) -> Any:
     """Return the Faust topic that reads *topics* together, as raw bytes; they have equally many partitions."""
-    return app.topic(
-        *(topic.name for topic in topics),
-        key_type=bytes,
-        key_serializer="raw",
-        value_type=bytes,
-        value_serializer="raw",
-        partitions=topics[0].partitions,
-    )
+    return app.topic(*(topic.name for topic in topics), partitions=topics[0].partitions, **_RAW)
 
 
-async def messages(stream: Any, *topics: Topic[Any]) -> AsyncIterator[Any]:
+def own(app: Any, topic: Topic[Any]) -> Any:
+    """Return the Faust topic of *topic*, which no other program knows: Faust lays it out."""
+    return app.topic(topic.name, partitions=topic.partitions, retention=topic.retention, internal=True, **_RAW)
+
+
+_RAW: dict[str, Any] = {"key_type": bytes, "key_serializer": "raw", "value_type": bytes, "value_serializer": "raw"}
+
+
+async def messages(stream: Any, fence: Fence, *topics: Topic[Any]) -> AsyncIterator[Any]:
     """
-    Yield the decoded messages of *stream*; each is acknowledged once the next is asked for.
+    Yield the decoded messages of *stream*, which are of *topics*; each is acknowledged once the next is asked for.
 
     Bytes that are no such message are logged and passed over.
     """
     codecs = {topic.name: Codec(topic) for topic in topics}
     async for event in stream.events():
+        fence.check()
         try:
             yield codecs[event.message.topic].decode(event.value)
         except DecodeError as error:
             log.warning("message passed over: %s", error)
 
 
-class Table(MutableMapping[str, S], Generic[S]):
-    """
-    A Faust table of structs: kept in memory, rebuilt from its changelog on Kafka.
-
-    Faust's own tables fall back to JSON of plain values; these hold bytes.
-    """
-
-    def __init__(self, app: Any, name: str, kind: type[S], partitions: int) -> None:
-        self._bytes = app.Table(name, key_type=bytes, value_type=bytes, partitions=partitions)
-        self._bytes.key_serializer = self._bytes.value_serializer = "raw"
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(kind)
-
-    def __getitem__(self, key: str) -> S:
-        return self._decoder.decode(self._bytes[key.encode()])
-
-    def __setitem__(self, key: str, state: S) -> None:
-        self._bytes[key.encode()] = self._encoder.encode(state)
-
-    def __delitem__(self, key: str) -> None:
-        del self._bytes[key.encode()]
-
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.encode() in self._bytes
-
-    def __iter__(self) -> Iterator[str]:
-        return (key.decode() for key in list(self._bytes.keys()))
-
-    def __len__(self) -> int:
-        return len(self._bytes)
+async def forward(stream: Any, fence: Fence, to: Any) -> None:
+    """Send every message of *stream* on as it is, to the Faust topic *to*."""
+    async for event in stream.events():
+        fence.check()
+        await to.send(key=event.key, value=event.value)
 
 
-__all__ = ["QuickTransport", "Table", "faust", "messages", "source", "use_quick_transport"]
+__all__ = ["Table", "credentials", "faust", "forward", "messages", "own", "source", "use_quick_transport"]

@@ -9,25 +9,33 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline import app, archive, desk, kafka
+from pipeline import app, archive, archive_migrate, desk, kafka, pages, storage
+from pipeline.agents import upkeep
 from pipeline.agents.archive import Archive
 from pipeline.agents.rollup import Rollup
 from pipeline.clock import Clock, wall
-from pipeline.errors import BrokerGoneError, FirmwattError
+from pipeline.errors import BrokerGoneError, FirmwattError, StuckError
+from pipeline.fence import Fence
+from pipeline.kafka import Sender
 from pipeline.market_topics import MARKET_TOPICS
+from pipeline.monitor import Monitor
+from pipeline.offsets import Offsets
 from pipeline.pipeline_settings import Pipeline
-from pipeline.settings import Site
+from pipeline.settings import Kafka, Site
+from pipeline.storage import Folder, Storage
 from pipeline.streams import use_quick_transport
-from pipeline.topics import INTERVAL_PARTIALS, SITE_CAPACITY, SITE_INTERVALS, SITE_PARTIALS, TOPICS
+from pipeline.topics import HOST_TICKS, TOPICS
 from pipeline.watchdog import FAUST_STUCK_AFTER_S, GONE_AFTER_S, STUCK_AFTER_S, Progress
 
 log = logging.getLogger(__name__)
@@ -42,7 +50,7 @@ class Worker:
     """Everything a worker has to know."""
 
     name: str
-    bootstrap: str
+    kafka: Kafka
     site: Site
     settings: Pipeline
     clock: Clock
@@ -53,33 +61,41 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await asyncio.to_thread(self._lay_out)
-        await kafka.ensure_topics(self.bootstrap, (*TOPICS, *MARKET_TOPICS), self.settings.replication)
+        await kafka.ensure_topics(self.kafka, (*TOPICS, *MARKET_TOPICS), self.settings.replication)
         group, session_timeout_s = self.settings.group, self.settings.session_timeout_s
         rollup = Rollup(
-            bootstrap=self.bootstrap,
+            kafka=self.kafka,
             group=f"{group}-rollup",
             site=self.site.name,
-            length=self.site.interval,
+            lengths=self.settings.lengths(self.site),
             clock=self.clock,
             session_timeout_s=session_timeout_s,
+            name=self.name,
         )
         keeper = Archive(
-            bootstrap=self.bootstrap,
+            kafka=self.kafka,
             group=f"{group}-archive",
-            folder=self.settings.archive_path,
+            storage=self._archive,
             session_timeout_s=session_timeout_s,
+            publish_every_s=self.settings.publish_every_s,
+            telemetry=self.settings.archive_telemetry,
         )
+        monitor = self._monitor(rollup, keeper)
         async with self._leaving() as stack:
-            sender = await stack.enter_async_context(kafka.Sender(self.bootstrap))
-            faust = await stack.enter_async_context(self._faust(sender))
+            stack.enter_context(self._pages(monitor))
+            sender = await stack.enter_async_context(Sender(self.kafka))
+            faust = await stack.enter_async_context(self._faust(sender, monitor))
+            offsets = await stack.enter_async_context(Offsets(self.kafka))
             await _first(
                 stop.wait(),
-                rollup.run(sender),
+                rollup.run(),
                 keeper.run(),
+                upkeep.run(self._archive, self.settings, self.clock, keeper.is_steward),
                 faust.wait_until_stopped(),
-                self._announce(faust, rollup, keeper),
-                self._watch(rollup),
-                self._watch_agents(faust, rollup),
+                self._announce(faust, monitor),
+                monitor.run(faust, offsets),
+                self._watch(rollup, offsets),
+                self._watch_agents(faust, rollup, offsets),
             )
             if faust.crash_reason is not None:
                 raise FirmwattError(f"Faust stopped: {faust.crash_reason!r}") from faust.crash_reason
@@ -97,21 +113,29 @@ class Worker:
             closing = asyncio.ensure_future(stack.aclose())
             _, waiting = await asyncio.wait([closing], timeout=LEAVE_S)
         if waiting:
-            raise BrokerGoneError(f"Kafka at {self.bootstrap} did not let {self.name} leave; nothing is lost by that")
+            raise BrokerGoneError(
+                f"Kafka at {self.kafka.bootstrap} did not let {self.name} leave; nothing is lost by that"
+            )
+
+    @cached_property
+    def _archive(self) -> Storage:
+        return storage.at(self.settings.archive)
 
     def _lay_out(self) -> None:
-        archive.prepare(self.settings.archive_path)
-        archive.sweep(self.settings.archive_path, wall())
-        desk.build(self.settings.desk_path, self.settings.archive_path)
+        archive.prepare(self._archive)
+        archive.sweep(self._archive, wall())
+        archive_migrate.migrate(self._archive, Clock().now())
+        desk.build(self.settings.desk_path, self._archive)
 
     @asynccontextmanager
-    async def _faust(self, sender: kafka.Sender) -> AsyncIterator[Any]:
+    async def _faust(self, sender: Sender, monitor: Monitor) -> AsyncIterator[Any]:
         application = app.build(
-            self.bootstrap,
+            self.kafka,
             self.settings,
-            partial(sender.send, SITE_CAPACITY),
-            partial(sender.send, SITE_INTERVALS),
+            monitor.passing(sender.send),
             self.clock.now,
+            fence=Fence.of_session(self.settings.session_timeout_s),
+            passed_over=monitor.passed_over,
         )
         use_quick_transport(application, asyncio.get_running_loop())
         await application.start()
@@ -120,52 +144,90 @@ class Worker:
         finally:
             await application.stop()
 
-    async def _announce(self, faust: Any, rollup: Rollup, keeper: Archive) -> None:
+    @property
+    def ends_file(self) -> Path:
+        """Where it is counted why this worker ended."""
+        return Path(self.settings.data) / f"ends-{quote(self.name, safe='')}.json"
+
+    def _monitor(self, rollup: Rollup, keeper: Archive) -> Monitor:
+        return Monitor(
+            worker=self.name,
+            group=self.settings.group,
+            clock=self.clock,
+            partitions_expected=self.kafka.telemetry_partitions,
+            sources=app.sources(self.settings),
+            rollup=rollup,
+            keeper=keeper,
+            folder=self._archive.path if isinstance(self._archive, Folder) else None,
+            ends_file=self.ends_file,
+        )
+
+    @contextmanager
+    def _pages(self, monitor: Monitor) -> Iterator[None]:
+        """Answer over HTTP, where that is asked for."""
+        if not self.settings.listen:
+            yield
+            return
+        served = pages.Pages(monitor, monitor.health, monitor.readiness)
+        server = pages.start(self.settings.listen, served, "[pipeline] listen")
+        try:
+            yield
+        finally:
+            server.close()
+
+    async def _announce(self, faust: Any, monitor: Monitor) -> None:
         """Say that the worker is ready, then wait for ever."""
-        await rollup.assigned.wait()
-        await keeper.assigned.wait()
+        await monitor.rollup.assigned.wait()
+        await monitor.keeper.assigned.wait()
         await faust.tables.wait_until_recovery_completed()
-        held = ",".join(str(partition.partition) for partition in sorted(rollup.positions()))
+        monitor.recovered = True
+        held = ",".join(map(str, sorted(monitor.rollup.positions())))
         print(f"ready {self.name}: telemetry partitions {held or 'none yet'}", file=sys.stderr, flush=True)  # noqa: T201 - supervisors wait for it
         await asyncio.Event().wait()
 
-    async def _watch(self, rollup: Rollup) -> None:
+    async def _watch(self, rollup: Rollup, offsets: Offsets) -> None:
         """Raise once a partition is stuck or Kafka is gone."""
         progress: Progress[Any] = Progress()
         started = wall()
         while True:
             await asyncio.sleep(ASK_EVERY_S)
             try:
-                ends = await asyncio.wait_for(rollup.ends(), GONE_AFTER_S / 4)
+                held = {0, *rollup.positions()}  # one more, where none is held: without an answer Kafka is gone
+                asking = offsets.ends([TopicPartition(HOST_TICKS.name, number) for number in held])
+                ends = await asyncio.wait_for(asking, GONE_AFTER_S / 4)
             except (KafkaError, TimeoutError, OSError) as error:
                 if progress.is_gone(started, wall()):
                     silence = TimeoutError(f"no answer for {GONE_AFTER_S:g} s")
-                    raise kafka.gone(self.bootstrap, silence) from error
+                    raise kafka.gone(self.kafka.bootstrap, silence) from error
                 continue
-            progress = progress.seen(rollup.positions(), ends, wall())
+            until = {partition.partition: end for partition, end in ends.items()}
+            progress = progress.seen(rollup.positions(), until, wall())
             if stuck := progress.stuck(wall()):
-                numbers = ", ".join(str(partition.partition) for partition in sorted(stuck))
+                numbers = ", ".join(map(str, sorted(stuck)))
                 what = f"no progress on telemetry partition {numbers} for {STUCK_AFTER_S:g} s"
-                raise FirmwattError(f"{what}; start the worker again")
+                raise StuckError("rollup", f"{what}; start the worker again")
 
-    async def _watch_agents(self, faust: Any, rollup: Rollup) -> None:
+    async def _watch_agents(self, faust: Any, rollup: Rollup, offsets: Offsets) -> None:
         """Raise once Faust has left records of a partition it holds uncommitted for `FAUST_STUCK_AFTER_S`."""
         await rollup.assigned.wait()
         await faust.tables.wait_until_recovery_completed()
-        sources = {SITE_PARTIALS.name, INTERVAL_PARTIALS.name}
+        sources = app.sources(self.settings)
         progress: Progress[Any] = Progress()
         while True:
             await asyncio.sleep(ASK_EVERY_S)
             held = [TopicPartition(*partition) for partition in faust.consumer.assignment()]
             held = [partition for partition in held if partition.topic in sources]
             try:
-                committed, ends = await rollup.lag_of(self.settings.group, held) if held else ({}, {})
+                committed = await offsets.committed(self.settings.group, held) if held else {}
+                ends = await offsets.ends(held) if held else {}
             except (KafkaError, OSError):
                 continue  # `_watch` tells when Kafka is gone
-            progress = progress.seen({partition: committed.get(partition, 0) for partition in held}, ends, wall())
+            places = {partition: max(0, committed.get(partition, 0)) for partition in held}
+            progress = progress.seen(places, ends, wall())
             if stuck := progress.stuck(wall(), FAUST_STUCK_AFTER_S):
                 where = ", ".join(f"{partition.topic}:{partition.partition}" for partition in sorted(stuck))
-                raise FirmwattError(f"Faust stands still on {where} (faust-streaming #629); start the worker again")
+                what = f"Faust stands still on {where} (faust-streaming #629)"
+                raise StuckError("faust", f"{what}; start the worker again")
 
 
 def quiet() -> None:

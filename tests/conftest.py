@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from deploy.broker import node
+from pipeline.settings import Kafka
 
 ROOT = Path(__file__).parent.parent
 HEAP_MB = 256
@@ -20,32 +21,32 @@ settings.load_profile("firmwatt")
 
 
 @contextmanager
-def broker(data: Path) -> Iterator[str]:
-    """Yield the address of a broker of its own in *data*, with all topics of the project; it dies with this process."""
+def broker(data: Path) -> Iterator[Kafka]:
+    """Yield the settings of a broker of its own in *data*, with all topics; it dies with this process."""
     from pipeline.kafka import ensure_topics
     from pipeline.market_topics import MARKET_TOPICS
     from pipeline.topics import TOPICS
 
     started = asyncio.run(node.start(data, heap_mb=HEAP_MB, detach=False))
     try:
-        asyncio.run(ensure_topics(started.bootstrap, [*TOPICS, *MARKET_TOPICS]))
-        yield started.bootstrap
+        asyncio.run(ensure_topics(started.kafka, [*TOPICS, *MARKET_TOPICS]))
+        yield started.kafka
     finally:
         node.stop(data)
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the broker that all tests share: use your own host, site and resource names and consumer groups."""
-    with broker(tmp_path_factory.mktemp("broker")) as bootstrap:
-        yield bootstrap
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """Yield the settings of the broker that all share: use your own host, site and resource names and groups."""
+    with broker(tmp_path_factory.mktemp("broker")) as found:
+        yield found
 
 
 @pytest.fixture
-def fresh_kafka(tmp_path: Path) -> Iterator[str]:
-    """Address of a broker that this test alone uses; some seconds slower than `kafka`."""
-    with broker(tmp_path / "broker") as bootstrap:
-        yield bootstrap
+def fresh_kafka(tmp_path: Path) -> Iterator[Kafka]:
+    """Yield the settings of a broker that this test alone uses; some seconds slower than `kafka`."""
+    with broker(tmp_path / "broker") as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pipeline.codec import Codec, DecodeError
 from pipeline.kafka import consumer
 from pipeline.messages.control import AckStatus, CommandAck
 from pipeline.messages.telemetry import HostRecord, SiteCapacity, SiteInterval
+from pipeline.settings import Kafka
 from pipeline.topics import Topic
 
 log = logging.getLogger("bidding.feed")
@@ -68,10 +69,10 @@ class World:
         return max(whole, key=lambda message: message.as_of, default=None)
 
 
-async def listen(bootstrap: str, kept_or_live: tuple[Topic[Any], ...], offset: str, world: World) -> None:
+async def listen(kafka: Kafka, kept_or_live: tuple[Topic[Any], ...], offset: str, world: World) -> None:
     """Feed *world* from the topics until cancelled. Without a group: every process sees everything."""
     codecs: Mapping[str, Codec[Any]] = {topic.name: Codec(topic) for topic in kept_or_live}
-    async with consumer(bootstrap, *kept_or_live, auto_offset_reset=offset) as reader:
+    async with consumer(kafka, *kept_or_live, auto_offset_reset=offset) as reader:
         async for message in reader:
             try:
                 world.take(codecs[message.topic].decode(message.value))

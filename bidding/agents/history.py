@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from bidding.agents.feed import World
 from bidding.markets import MeterReading
@@ -19,7 +18,7 @@ COVERED = 0.995
 class History:
     """One site's metering. The archive is read again when `reload` is called, and at the first question."""
 
-    def __init__(self, archive: Path, world: World, length: timedelta, look_back: LookBack) -> None:
+    def __init__(self, archive: str, world: World, length: timedelta, look_back: LookBack) -> None:
         self._archive = archive
         self._world = world
         self._length = length
@@ -34,7 +33,7 @@ class History:
 
     def reload(self, as_of: datetime) -> None:
         """Read the archive as it was known at *as_of*."""
-        frame = interval_history(self._archive, self._world.site, as_of)
+        frame = interval_history(self._archive, self._world.site, as_of, self._length)
         self._reloads += 1
         hours = self._length / timedelta(hours=1)
         self._past = {start: load_kw * hours for start, load_kw in frame.select("start", "load_kw").iter_rows()}

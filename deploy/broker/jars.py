@@ -42,7 +42,7 @@ def cache_folder() -> Path:
 
 
 async def ensure(cache: Path, jars: Sequence[Jar] | None = None) -> list[Path]:
-    """Return the files of *jars* (all that are pinned) in *cache*, fetching what is missing or damaged."""
+    """Return the files of *jars* (by default the broker's) in *cache*, fetching what is missing or damaged."""
     jars = pinned() if jars is None else jars
     if missing_from(cache, jars):
         try:

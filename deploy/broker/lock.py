@@ -1,4 +1,8 @@
-"""The pinned jars of Apache Kafka: what `kafka.lock` says, and whether a file is what it says."""
+"""
+The pinned jars of Apache Kafka: what a lock file says, and whether a file is what it says.
+
+A lock lists everything one program needs. What two programs share stands in both, with one checksum.
+"""
 
 import hashlib
 import re
@@ -6,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KAFKA_VERSION = "4.3.1"
-LOCK = Path(__file__).with_name("kafka.lock")
+#: The broker.
+KAFKA = Path(__file__).with_name("kafka.lock")
+#: MirrorMaker 2.
+MIRROR = Path(__file__).with_name("mirror.lock")
 
 _ROW = re.compile(r"(?P<group>[\w.-]+):(?P<artifact>[\w.-]+):(?P<version>[\w.-]+) (?P<sha256>[0-9a-f]{64})")
 
@@ -56,6 +63,6 @@ def parse(text: str) -> tuple[Jar, ...]:
     return tuple(jars)
 
 
-def pinned() -> tuple[Jar, ...]:
-    """Return the jars this release of firmwatt runs its broker on."""
-    return parse(LOCK.read_text(encoding="utf-8"))
+def pinned(lock: Path = KAFKA) -> tuple[Jar, ...]:
+    """Return the jars that *lock* names, by default those this release of firmwatt runs its broker on."""
+    return parse(lock.read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -55,6 +56,38 @@ def server(logs: Path, port: int, controller_port: int) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Proxied:
+    """A second port for clients, for those that come through a proxy in front of it. Both on loopback."""
+
+    port: int
+    """Where the node listens."""
+    advertised: int
+    """Where it says it is to whoever asks on `port`: the proxy's port."""
+
+
+def behind(settings: Mapping[str, str], proxied: Proxied) -> dict[str, str]:
+    """
+    Return *settings* with one more listener, protected like the one for clients.
+
+    A client finds the brokers by what one of them answers, and that is the advertised address of the listener it asked
+    (Apache Kafka 4.3, "Broker Configs", advertised.listeners): who comes through the proxy stays behind it, who comes
+    directly does not.
+    """
+    protocols = settings["listener.security.protocol.map"]
+    clients = settings["listeners"].partition(":")[0]
+    protection = dict(pair.split(":") for pair in protocols.split(","))[clients]
+    theirs = f"listener.name.{clients.lower()}."
+    copied = {name.removeprefix(theirs): value for name, value in settings.items() if name.startswith(theirs)}
+    return {
+        **settings,
+        **{f"listener.name.proxied.{name}": value for name, value in copied.items()},
+        "listeners": f"{settings['listeners']},PROXIED://{HOST}:{proxied.port}",
+        "advertised.listeners": f"{settings['advertised.listeners']},PROXIED://{HOST}:{proxied.advertised}",
+        "listener.security.protocol.map": f"{protocols},PROXIED:{protection}",
+    }
+
+
 def render(settings: Mapping[str, str]) -> str:
     """Write *settings* in Java's properties format, whose escapes outside ASCII are those of JSON strings."""
     return "".join(f"{name}={json.dumps(value)[1:-1]}\n" for name, value in settings.items())
@@ -62,7 +95,7 @@ def render(settings: Mapping[str, str]) -> str:
 
 def last_port(text: str) -> int | None:
     """Return the port for clients in a ``server.properties`` that `render` wrote."""
-    found = re.search(rf"^listeners=BROKER://{re.escape(HOST)}:(\d+),", text, re.MULTILINE)
+    found = re.search(rf"^listeners=(?:BROKER|CLIENT)://{re.escape(HOST)}:(\d+),", text, re.MULTILINE)
     return int(found[1]) if found else None
 
 

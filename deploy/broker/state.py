@@ -1,14 +1,21 @@
 """What is known about a broker from its data folder: where it listens, its process, whether that still lives."""
 
+import fcntl
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from deploy.broker import security
+from deploy.broker.secure_properties import ADMIN
 from pipeline import files
+from pipeline.errors import EnvironmentProblem
+from pipeline.settings import Kafka
 
 STOP_S = 20.0
 POLL_S = 0.05
@@ -24,6 +31,12 @@ class Node:
     pid: int
     data: Path
     log: Path
+
+    @property
+    def kafka(self) -> Kafka:
+        """The settings with which a client on this machine finds it; the administrator's where it is secured."""
+        guard = security.of(self.data)
+        return guard.kafka(ADMIN, self.bootstrap) if guard else Kafka(bootstrap=self.bootstrap)
 
     def as_json(self) -> str:
         """Return all of it as one JSON object."""
@@ -75,16 +88,32 @@ def forget(data: Path) -> None:
     file(data).unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Refuse two starts of *what* in one *folder*, which exists, at the same time."""
+    with (folder / ".starting").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EnvironmentProblem(f"another process is starting {what} in {folder}: wait for it") from error
+        yield
+
+
 def is_ours(pid: int, data: Path) -> bool:
+    """Tell whether *pid* is a living broker of *data*, and not a later process that was given the same number."""
+    return runs_on(pid, properties(data))
+
+
+def runs_on(pid: int, settings: Path) -> bool:
     """
-    Tell whether *pid* is a living broker of *data*, and not a later process that was given the same number.
+    Tell whether *pid* is a living process that was started with the file *settings*.
 
     A process has no command line while it turns into another program, and none after it ended and waits to be reaped.
     """
     for _ in range(LOOKS):
         try:
             if words := Path(f"/proc/{pid}/cmdline").read_bytes():
-                return os.fsencode(properties(data)) in words.split(b"\0")
+                return os.fsencode(settings) in words.split(b"\0")
             if Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith(("Z", "X")):
                 return False
         except OSError:
@@ -103,9 +132,14 @@ def status(data: Path) -> Status:
 
 def terminate(pid: int, data: Path, grace_s: float = STOP_S) -> None:
     """End the broker *pid* of *data*: SIGTERM, after *grace_s* seconds SIGKILL; return once it is gone."""
+    end(pid, properties(data), grace_s)
+
+
+def end(pid: int, settings: Path, grace_s: float = STOP_S) -> None:
+    """End the process *pid* that was started with the file *settings* in the same way."""
     for word, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, grace_s)):
         deadline = time.monotonic() + patience_s
-        if is_ours(pid, data):
+        if runs_on(pid, settings):
             os.kill(pid, word)
-        while is_ours(pid, data) and time.monotonic() < deadline:
+        while runs_on(pid, settings) and time.monotonic() < deadline:
             time.sleep(POLL_S)

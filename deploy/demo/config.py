@@ -1,17 +1,18 @@
 """The settings of one run: a TOML file that every process reads. Text out of values; only `write` touches disk."""
 
 import base64
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from deploy import toml
 from deploy.demo import realhost
 from deploy.demo.plan import GATE_CLOSURE, INTERVAL, NOTICE, ORIGIN, Options
 from deploy.fleet.settings import FleetSettings
 from pipeline import files
 from pipeline.clock import Clock
+from pipeline.settings import Kafka
 
 SITE = "demo-site"
 RESOURCE = "demo-resource"
@@ -23,7 +24,7 @@ class Layout:
     """Where everything of a run is, and what is known of it so far."""
 
     folder: Path
-    bootstrap: str
+    kafka: Kafka
     options: Options
     clock: Clock | None = None
     venue_url: str | None = None
@@ -61,7 +62,7 @@ class Layout:
 
     def write(self) -> None:
         """Put what is known now on disk, whole or not at all."""
-        files.replace(self.path, toml(sections(self)).encode())
+        files.replace(self.path, toml.render(sections(self)).encode())
 
 
 def fleet_settings(layout: Layout) -> FleetSettings:
@@ -80,7 +81,7 @@ def sections(layout: Layout) -> dict[str, dict[str, Any]]:
     """Return every section of the settings file. Pure."""
     fleet, options = fleet_settings(layout), layout.options
     return {
-        "kafka": {"bootstrap": layout.bootstrap},
+        "kafka": toml.given(layout.kafka),
         "clock": {"word": str(layout.clock) if layout.clock else ""},
         "site": {"name": SITE, "interval_s": int(INTERVAL.total_seconds())},
         "pipeline": {
@@ -128,14 +129,6 @@ def sections(layout: Layout) -> dict[str, dict[str, Any]]:
         },
         "venue.sandbox": {"url": layout.venue_url or ""},
     }
-
-
-def toml(document: dict[str, dict[str, Any]]) -> str:
-    """Return *document* as TOML; a JSON string, number or boolean is a TOML one too. Pure."""
-    lines = []
-    for section, settings in document.items():
-        lines += [f"[{section}]", *(f"{name} = {json.dumps(given)}" for name, given in settings.items()), ""]
-    return "\n".join(lines)
 
 
 def keyring(public_key: bytes) -> str:

@@ -22,7 +22,7 @@ from deploy.demo.picture import Picture
 from deploy.demo.plan import INTERVAL, ORIGIN, Options, first_interval
 from deploy.fleet import traces
 from deploy.fleet.history import history
-from pipeline import archive, desk, files, kafka, plugins
+from pipeline import archive, desk, files, kafka, plugins, storage
 from pipeline.clock import Clock, real_clock_from, wall
 from pipeline.errors import EnvironmentProblem, FirmwattError
 from pipeline.market_topics import MARKET_TOPICS
@@ -95,16 +95,17 @@ async def lay_out(options: Options, folder: Path, stage: Stage) -> config.Layout
     """Start the broker, load the history, write keys and settings; nothing measures yet."""
     stage.enter("starting Apache Kafka")
     node = await broker.start(folder / "broker", heap_mb=512, detach=options.keep)
-    await kafka.ensure_topics(node.bootstrap, (*TOPICS, *MARKET_TOPICS))
-    layout = config.Layout(folder=folder, bootstrap=node.bootstrap, options=options)
+    await kafka.ensure_topics(node.kafka, (*TOPICS, *MARKET_TOPICS))
+    layout = config.Layout(folder=folder, kafka=node.kafka, options=options)
     layout.keyring.write_text(config.keyring(signing.generate(layout.key)), encoding="utf-8")
     stage.enter(f"loading {options.history_days} simulated days of history")
     layout.archive.mkdir()
     extra_kw = realhost.GPUS * realhost.MEAN_W / W_PER_KW if realhost.possible() else 0.0
     fleet = config.fleet_settings(layout)
     past = await asyncio.to_thread(history, fleet, options.history_days, ORIGIN, INTERVAL, extra_kw=extra_kw)
-    archive.backfill(layout.archive, config.SITE, past, INTERVAL, simulated=True)
-    desk.build(layout.desk, layout.archive)
+    place = storage.at(layout.archive)
+    archive.backfill(place, config.SITE, past, INTERVAL, Clock().now(), simulated=True)
+    desk.build(layout.desk, place)
     return layout
 
 
@@ -189,8 +190,8 @@ async def collect_run(layout: config.Layout, children: Children, stage: Stage) -
     async with httpx.AsyncClient(base_url=layout.venue_url or "", timeout=10, trust_env=False) as venue:
         audit = (await venue.get("/v1/audit")).json()
     await children.stop("fleet", "collect", "actuate")
-    produced = await tap.records_on(layout.bootstrap, HOST_TICKS)
-    await tap.caught_up(layout.bootstrap, produced, report.ticks_aggregated, CATCH_UP_WITHIN_S)
+    produced = await tap.records_on(layout.kafka, HOST_TICKS)
+    await tap.caught_up(layout.kafka, produced, report.ticks_aggregated, CATCH_UP_WITHIN_S)
     run = report.Run(
         speed=layout.options.speed,
         description=stage.described,
@@ -210,7 +211,7 @@ async def collect_run(layout: config.Layout, children: Children, stage: Stage) -
             "run": layout.folder.name,
         },
     )
-    return await tap.read_run(layout.bootstrap, run)
+    return await tap.read_run(layout.kafka, run)
 
 
 async def collected(layout: config.Layout, children: Children, stage: Stage) -> report.Run:
@@ -219,7 +220,7 @@ async def collected(layout: config.Layout, children: Children, stage: Stage) -> 
         async with asyncio.timeout(COLLECT_WITHIN_S):
             return await collect_run(layout, children, stage)
     except (KafkaError, TimeoutError) as error:
-        raise kafka.gone(layout.bootstrap, error) from error
+        raise kafka.gone(layout.kafka.bootstrap, error) from error
     except httpx.HTTPError as error:
         raise EnvironmentProblem(f"the venue at {layout.venue_url} stopped answering: {error}") from error
 
@@ -247,7 +248,7 @@ async def run(options: Options, folder: Path, stage: Stage) -> dict[str, Any]:
     try:
         layout = await lay_out(options, folder, stage)
         host = await start_all(layout, children, stage)
-        works = [tap.listen(layout.bootstrap, stage.picture, stage.clock), weigh(children)]
+        works = [tap.listen(layout.kafka, stage.picture, stage.clock), weigh(children)]
         async with background(*works, *[realhost.breathe(host, stage.clock)] if host else []):
             await trade(layout, children, stage)
             found = await collected(layout, children, stage)

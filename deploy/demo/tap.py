@@ -9,10 +9,11 @@ from aiokafka import TopicPartition
 
 from deploy.demo.picture import Picture
 from deploy.demo.report import Run
-from pipeline import kafka
 from pipeline.clock import Clock
 from pipeline.codec import Codec, DecodeError
+from pipeline.kafka import consumer, partitions_of
 from pipeline.market_topics import AWARDS, DISPATCHES, MARKET_TOPICS, OFFER_EVENTS, OFFERS, PERFORMANCE, STATEMENTS
+from pipeline.settings import Kafka
 from pipeline.topics import ACKS, SITE_CAPACITY, SITE_INTERVALS, Topic
 
 AGREED = 2
@@ -26,22 +27,22 @@ def decoded(codec: Codec[Any], records: Iterable[Any]) -> Iterator[Any]:
             yield codec.decode(record.value)
 
 
-async def listen(bootstrap: str, picture: Picture, clock: Clock) -> None:
+async def listen(kafka: Kafka, picture: Picture, clock: Clock) -> None:
     """Add every message of the live topics to *picture*, until cancelled."""
     codecs = {topic.name: Codec(topic) for topic in LIVE}
-    async with kafka.consumer(bootstrap, *LIVE) as reader:
+    async with consumer(kafka, *LIVE) as reader:
         while True:
             for partition, records in (await reader.getmany(timeout_ms=200)).items():
                 for message in decoded(codecs[partition.topic], records):
                     picture.add(message, clock.now())
 
 
-async def read_all(bootstrap: str, *topics: Topic[Any]) -> dict[str, list[Any]]:
+async def read_all(kafka: Kafka, *topics: Topic[Any]) -> dict[str, list[Any]]:
     """Return every message now on *topics*, decoded, by topic name."""
     found: dict[str, list[Any]] = {topic.name: [] for topic in topics}
     codecs = {topic.name: Codec(topic) for topic in topics}
-    async with kafka.consumer(bootstrap) as reader:
-        partitions = [TopicPartition(topic.name, n) for topic in topics for n in range(topic.partitions)]
+    async with consumer(kafka) as reader:
+        partitions = [TopicPartition(topic.name, n) for topic in topics for n in range(partitions_of(kafka, topic))]
         reader.assign(partitions)
         ends = await reader.end_offsets(partitions)
         await reader.seek_to_beginning(*partitions)
@@ -51,10 +52,10 @@ async def read_all(bootstrap: str, *topics: Topic[Any]) -> dict[str, list[Any]]:
     return found
 
 
-async def records_on(bootstrap: str, topic: Topic[Any]) -> int:
+async def records_on(kafka: Kafka, topic: Topic[Any]) -> int:
     """Return how many records *topic* has taken: what producers had acknowledged."""
-    async with kafka.consumer(bootstrap) as reader:
-        partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+    async with consumer(kafka) as reader:
+        partitions = [TopicPartition(topic.name, number) for number in range(partitions_of(kafka, topic))]
         return sum((await reader.end_offsets(partitions)).values())
 
 
@@ -63,9 +64,9 @@ def once(messages: list[Any], key: Callable[[Any], Any]) -> list[Any]:
     return list({key(message): message for message in messages}.values())
 
 
-async def read_run(bootstrap: str, run: Run) -> Run:
+async def read_run(kafka: Kafka, run: Run) -> Run:
     """Fill *run* with all that the loop left on Kafka."""
-    found = await read_all(bootstrap, *LIVE)
+    found = await read_all(kafka, *LIVE)
     run.capacities = sorted(
         once(found[SITE_CAPACITY.name], lambda m: (m.site, m.as_of)), key=lambda capacity: capacity.as_of
     )
@@ -80,7 +81,7 @@ async def read_run(bootstrap: str, run: Run) -> Run:
     return run
 
 
-async def caught_up(bootstrap: str, produced: int, aggregated: Callable[[Run], int], timeout_s: float) -> None:
+async def caught_up(kafka: Kafka, produced: int, aggregated: Callable[[Run], int], timeout_s: float) -> None:
     """
     Return once the site figures hold exactly *produced* ticks, or after *timeout_s*: the report then shows the loss.
 
@@ -89,6 +90,6 @@ async def caught_up(bootstrap: str, produced: int, aggregated: Callable[[Run], i
     deadline = asyncio.get_running_loop().time() + timeout_s
     agreed = 0
     while agreed < AGREED and asyncio.get_running_loop().time() < deadline:
-        run = await read_run(bootstrap, Run(speed=1.0, description="", ticks_produced=produced, intervals_planned=0))
+        run = await read_run(kafka, Run(speed=1.0, description="", ticks_produced=produced, intervals_planned=0))
         agreed = agreed + 1 if aggregated(run) == produced else 0
         await asyncio.sleep(0.5)

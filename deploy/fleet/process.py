@@ -42,7 +42,7 @@ CLOSE_S = 3.0
 class Setting:
     """Everything the process was told."""
 
-    bootstrap: str
+    kafka: settings.Kafka
     clock: Clock
     site: settings.Site
     fleet: FleetSettings
@@ -52,7 +52,7 @@ def load(path: Path, trace: str | None = None) -> Setting:
     """Return what the settings file at *path* says; *trace* replaces the one named there."""
     fleet = settings.load(path, "fleet", FleetSettings)
     return Setting(
-        bootstrap=settings.load(path, "kafka", settings.Kafka).bootstrap,
+        kafka=settings.load(path, "kafka", settings.Kafka),
         clock=settings.load(path, "clock", settings.ClockSection).clock(),
         site=settings.load(path, "site", settings.Site),
         fleet=fleet if trace is None else msgspec.structs.replace(fleet, trace=trace),
@@ -140,7 +140,7 @@ class Process:
                         tasks.add(task := group.create_task(self._actuators.obey(command)))
                         task.add_done_callback(tasks.discard)
         except KafkaError as error:
-            raise gone(self._setting.bootstrap, error) from error
+            raise gone(self._setting.kafka.bootstrap, error) from error
 
     def _described(self) -> str:
         return self._model.plan.demand.describe()
@@ -186,7 +186,7 @@ async def serve(setting: Setting, plan: Plan, stop: asyncio.Event, ready: Callab
         if serving.done():
             return serving.result()
         if connected.is_set():
-            raise gone(setting.bootstrap, TimeoutError("it did not let go"))
+            raise gone(setting.kafka.bootstrap, TimeoutError("it did not let go"))
         return None
     finally:
         for task in (serving, stopped):
@@ -199,12 +199,12 @@ async def _serve(
 ) -> Produced:
     """Connect, run, close; after a failure closing gets `CLOSE_S`."""
     failure: FirmwattError | None = None
-    await ensure_topics(setting.bootstrap, (HOST_TICKS, COMMANDS, ACKS))
+    await ensure_topics(setting.kafka, (HOST_TICKS, COMMANDS, ACKS))
     try:
         async with (
             asyncio.timeout(None) as deadline,
-            Sender(setting.bootstrap) as sender,
-            consumer(setting.bootstrap, COMMANDS, auto_offset_reset="latest") as reader,
+            Sender(setting.kafka) as sender,
+            consumer(setting.kafka, COMMANDS, auto_offset_reset="latest") as reader,
         ):
             try:
                 for partition in reader.assignment():

@@ -1,62 +1,91 @@
 """
-Topics to Parquet: a batch loop in its own consumer group. It moves bytes; `pipeline.archive` decides what a row is.
+Topics to Parquet: a batch loop in its own consumer group. It moves bytes; `pipeline.archive_records` makes rows.
 
 Offsets are committed after the files are on disk under their names, never before: what a killed worker had in memory
 is read again.
 """
 
 import asyncio
-import logging
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from pipeline import archive, kafka
-from pipeline.archive_schemas import ARCHIVED
-from pipeline.clock import wall
-from pipeline.codec import Codec
+from pipeline.archive_manifest import Published
+from pipeline.archive_records import TICKS, Intake
+from pipeline.archive_schemas import ARCHIVED, TELEMETRY
+from pipeline.clock import Clock, wall
 from pipeline.pipeline_settings import membership
+from pipeline.settings import Kafka
+from pipeline.storage import Storage
+from pipeline.topics import SITE_INTERVALS
 
-log = logging.getLogger(__name__)
+#: A tick waits at most this long (machine time) for its file: one file a minute, site and partition.
+TICKS_EVERY_S = 60.0
+#: Of what is held, whichever comes first: a partition's rows are published.
+FLUSH_ROWS, FLUSH_BYTES = 20_000, 32_000_000
 
-#: A row waits at most this long (machine time) for its file.
-FLUSH_EVERY_S = 1.0
-FLUSH_ROWS = 20_000
-CODECS = {topic.name: Codec(topic) for topic in ARCHIVED}
+
+@dataclass
+class Held:
+    """What waits to be published of one partition."""
+
+    since: float
+    records: list[Any] = field(default_factory=list)
+    size: int = 0
+
+    def take(self, records: list[Any]) -> None:
+        """Add *records*."""
+        self.records += records
+        self.size += sum(len(record.value or b"") for record in records)
 
 
 @dataclass(kw_only=True, eq=False)
 class Archive(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships types that strict mode cannot follow
-    """Holds rows for a second, then publishes them, a file for each partition that had any."""
+    """Holds rows for a second, ticks for a minute, then publishes them: by partition a file for each day and site."""
 
-    bootstrap: str
+    kafka: Kafka
     group: str
-    folder: Path
+    storage: Storage
     session_timeout_s: float
+    publish_every_s: float = 1.0
+    telemetry: bool = False
+    """Whether ticks are archived, too."""
     assigned: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the group is settled."""
+    written: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """`rows`, `files` and `bytes` published by this process, by topic."""
+    written_at: float | None = None
+    """When something was last published, machine time (Unix seconds)."""
+    places: dict[TopicPartition, int] = field(default_factory=dict)
+    """The next record to archive of each partition held; all before it is in files."""
+    rebalances: int = 0
     _taken_over: bool = False
-    _records: defaultdict[TopicPartition, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    _held: dict[TopicPartition, Held] = field(default_factory=dict)
+    _intake: Intake = field(default_factory=Intake)
     _publishing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _consumer: Any = None
 
     async def run(self) -> None:
         """Archive until cancelled; what is held then is published first."""
-        async with kafka.consumer(self.bootstrap, **membership(self.group, self.session_timeout_s)) as self._consumer:
-            self._consumer.subscribe([topic.name for topic in ARCHIVED], listener=self)
+        topics = (*ARCHIVED, *(TELEMETRY if self.telemetry else ()))
+        async with kafka.consumer(self.kafka, **membership(self.group, self.session_timeout_s)) as self._consumer:
+            self._consumer.subscribe([topic.name for topic in topics], listener=self)
             try:
                 await self._loop()
             except asyncio.CancelledError:
-                await self._flush()
+                await self._flush(list(self._held))
                 raise
 
+    def is_steward(self) -> bool:
+        """Tell whether this worker looks after the archive's files: the one with the first partition of intervals."""
+        return self._consumer is not None and TopicPartition(SITE_INTERVALS.name, 0) in self._consumer.assignment()
+
     async def _loop(self) -> None:
-        flushed_at = wall()
         while True:
             if self._taken_over:
                 await self._take_over()
@@ -64,16 +93,21 @@ class Archive(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships
             if self._taken_over:
                 continue  # read before or after the rebalance, nobody can tell: all of it is read again
             for partition, records in batches.items():
-                self._records[partition] += records
-            held = sum(map(len, self._records.values()))
-            if held >= FLUSH_ROWS or (held and wall() - flushed_at >= FLUSH_EVERY_S):
-                await self._flush()
-                flushed_at = wall()
+                self._held.setdefault(partition, Held(wall())).take(records)
+            if due := [partition for partition, held in self._held.items() if self._is_due(partition, held)]:
+                await self._flush(due)
+
+    def _is_due(self, partition: TopicPartition, held: Held) -> bool:
+        if held.size >= FLUSH_BYTES:
+            return True
+        if partition.topic in TICKS:
+            return wall() - held.since >= TICKS_EVERY_S
+        return len(held.records) >= FLUSH_ROWS or wall() - held.since >= self.publish_every_s
 
     async def _take_over(self) -> None:
         """Begin where the partitions now held were committed, at the oldest record where they never were."""
         self._taken_over = False
-        self._records.clear()
+        self._held.clear()
         held = self._consumer.assignment()
         begins = await self._consumer.beginning_offsets(held) if held else {}
         positions = {
@@ -81,41 +115,44 @@ class Archive(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships
         }
         for partition in held & self._consumer.assignment():
             self._consumer.seek(partition, positions[partition])
+        self.places = positions
         self.assigned.set()
 
-    async def _flush(self) -> None:
+    async def _flush(self, partitions: Iterable[TopicPartition]) -> None:
         async with self._publishing:
-            records = {partition: held for partition, held in self._records.items() if held}
-            self._records.clear()
-            if not records:
+            taken = {partition: self._held.pop(partition) for partition in partitions if partition in self._held}
+            if not taken:
                 return
-            await asyncio.to_thread(self._publish, records)
+            await asyncio.to_thread(self._publish, taken)
             owned = self._consumer.assignment()
-            offsets = {partition: held[-1].offset + 1 for partition, held in records.items() if partition in owned}
+            offsets = {
+                partition: held.records[-1].offset + 1 for partition, held in taken.items() if partition in owned
+            }
             try:
                 await self._consumer.commit(offsets)
             except (CommitFailedError, IllegalStateError):
                 return  # the partitions went to another worker; it publishes the rows again, views take each once
+            self.places |= offsets
 
-    def _publish(self, batches: dict[TopicPartition, list[Any]]) -> None:
-        for partition, records in batches.items():
-            rows = list(self._rows(partition, records))
-            name = archive.file_name(partition.partition, records[0].offset, records[-1].offset)
-            if rows:
-                archive.publish(self.folder / partition.topic / name, archive.frame(partition.topic, rows))
+    def _publish(self, taken: dict[TopicPartition, Held]) -> None:
+        now = Clock().now()
+        for partition, held in taken.items():
+            rows = self._intake.rows(partition.topic, partition.partition, held.records)
+            if rows.height:
+                published = archive.publish(self.storage, partition.topic, partition.partition, rows, now)
+                self._count(partition.topic, published)
 
-    def _rows(self, partition: TopicPartition, records: list[Any]) -> Iterable[dict[str, Any]]:
-        codec = CODECS[partition.topic]
-        for record in records:
-            try:
-                yield archive.row(codec.decode(record.value), partition.partition, record.offset)
-            except ValueError as error:  # `DecodeError` is one
-                log.warning("message at %s:%s passed over: %s", partition.partition, record.offset, error)
+    def _count(self, topic: str, published: list[Published]) -> None:
+        self.written[topic, "rows"] += sum(fact.rows for fact in published)
+        self.written[topic, "files"] += len(published)
+        self.written[topic, "bytes"] += sum(fact.bytes for fact in published)
+        self.written_at = wall()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - aiokafka's signature
         """Publish and commit what is held before another worker takes over."""
         self.assigned.clear()
-        await self._flush()
+        self.rebalances += 1
+        await self._flush(list(self._held))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - aiokafka's signature
         """Leave the rest to the loop: an error raised here would be swallowed."""

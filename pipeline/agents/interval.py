@@ -1,52 +1,137 @@
 """
-Interval partials to site intervals. The agent moves messages; `pipeline.site` decides.
+Interval partials and corrections to site intervals. The agent moves messages; `pipeline.site_intervals` decides.
 
-Site partials come along as the pulse that tells when an interval has waited long enough: a Faust table can only be
-changed while a message is being handled.
+Site partials come along as the pulse that tells when an interval has waited long enough. A timer could tell, too, but a
+Faust table can only be changed while a message is handled, and an exception in a timer ends the worker. The pulse of a
+site goes on while any worker holds any telemetry partition, whether its hosts are heard of or not; where nobody does,
+nobody closes intervals either.
 """
 
-from collections.abc import AsyncIterable, Awaitable, Callable, MutableMapping
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import heapify, heappop, heappush
 
-from pipeline.messages.telemetry import IntervalPartial, SiteInterval, SitePartial
-from pipeline.site import OpenInterval, heard, is_over, keys_of_site, step, table_key
+from pipeline.messages.telemetry import IntervalCorrection, IntervalPartial, SiteInterval, SitePartial
+from pipeline.site_intervals import (
+    OpenInterval,
+    collapsed,
+    due,
+    is_history,
+    next_look,
+    site_of,
+    table_key,
+    taken,
+)
+
+Emit = Callable[[SiteInterval], Awaitable[None]]
+
+
+class Agenda:
+    """When which interval has to be looked at although nothing comes, so that a pulse need not look at all of them."""
+
+    def __init__(self, intervals: Mapping[str, OpenInterval], since: datetime) -> None:
+        """Look through all *intervals* once, some 50 µs each. Nobody has listened before *since*."""
+        self.since = since
+        self._at = {key: next_look(state, since) for key, state in intervals.items()}
+        self._of_site: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        for key, at in self._at.items():
+            self._of_site[site_of(key)].append((at, key))
+        for heap in self._of_site.values():
+            heapify(heap)
+
+    def note(self, key: str, state: OpenInterval) -> None:
+        """Take down when *state*, at *key*, is to be looked at."""
+        at = next_look(state, self.since)
+        if self._at.get(key) != at:
+            self._at[key] = at
+            heappush(self._of_site[site_of(key)], (at, key))
+
+    def due(self, site: str, now: datetime) -> list[str]:
+        """Return, and strike out, the keys of *site* to be looked at by *now*."""
+        heap, keys = self._of_site[site], []
+        while heap and heap[0][0] <= now:
+            at, key = heappop(heap)
+            if self._at.get(key) == at:
+                del self._at[key]
+                keys.append(key)
+        return keys
 
 
 async def run(
-    messages: AsyncIterable[IntervalPartial | SitePartial],
+    messages: AsyncIterable[IntervalPartial | IntervalCorrection | SitePartial],
     intervals: MutableMapping[str, OpenInterval],
-    emit: Callable[[SiteInterval], Awaitable[None]],
+    emit: Emit,
     expected: int,
     now: Callable[[], datetime],
+    *,
+    recoveries: Callable[[], int] = lambda: 0,
+    passed_over: Counter[str] | None = None,
 ) -> None:
-    """Publish each interval once it is complete or has waited long enough, and again when it changes."""
-    pulse: dict[str, datetime] = {}
+    """
+    Publish each interval once it is complete or has waited long enough, and again when it changes.
+
+    *recoveries* tells how often *intervals* was filled by somebody else. *passed_over* counts what changes no figure:
+    corrections of intervals that are forgotten or whose partial is not in, partials whose predecessor was added up.
+    """
+    agent = _Agent(intervals, emit, expected, Counter() if passed_over is None else passed_over)
+    known = None
     async for message in messages:
         instant = now()
-        if isinstance(message, IntervalPartial):
-            key = table_key(message.site, message.interval.start)
-            intervals[key] = heard(intervals.get(key), message, instant)
-            keys = [key]
-        elif pulse.get(message.site) != message.as_of:
-            pulse[message.site] = message.as_of
-            keys = keys_of_site(intervals, message.site)
+        if known != recoveries():
+            known = recoveries()
+            agent.agenda = Agenda(intervals, instant)
+        if isinstance(message, SitePartial):
+            await agent.look(message.site, instant)
         else:
-            continue
-        for key in keys:
-            await _step(key, intervals, emit, expected, instant)
+            await agent.take(message, instant)
 
 
-async def _step(
-    key: str,
-    intervals: MutableMapping[str, OpenInterval],
-    emit: Callable[[SiteInterval], Awaitable[None]],
-    expected: int,
-    now: datetime,
-) -> None:
-    state, figure = step(before := intervals[key], expected, now)
-    if figure:
-        await emit(figure)
-    if is_over(state, now):
-        del intervals[key]
-    elif state is not before:
-        intervals[key] = state
+@dataclass(eq=False)
+class _Agent:
+    intervals: MutableMapping[str, OpenInterval]
+    emit: Emit
+    expected: int
+    passed_over: Counter[str]
+    agenda: Agenda = field(init=False)
+
+    async def take(self, message: IntervalPartial | IntervalCorrection, now: datetime) -> None:
+        key = table_key(message.site, message.interval)
+        before = self.intervals.get(key)
+        if before is None and isinstance(message, IntervalCorrection) and is_history(message, now):
+            self.passed_over["corrections_of_forgotten_intervals"] += 1
+            return
+        state, figure = taken(before, message, self.expected, now)
+        await self._put(key, before, state, figure)
+        if reason := _without_effect(message, state):
+            self.passed_over[reason] += 1
+
+    async def look(self, site: str, now: datetime) -> None:
+        for key in self.agenda.due(site, now):
+            if (before := self.intervals.get(key)) is None:
+                continue
+            if now >= before.kept_until:
+                del self.intervals[key]
+                continue
+            state, figure = due(before, self.expected, now)
+            await self._put(key, before, collapsed(state, self.agenda.since, now), figure)
+            self.agenda.note(key, self.intervals[key])
+
+    async def _put(
+        self, key: str, before: OpenInterval | None, state: OpenInterval, figure: SiteInterval | None
+    ) -> None:
+        """Publish first, then remember: a worker that dies between the two publishes the same again."""
+        if figure:
+            await self.emit(figure)
+        if state is not before:
+            self.intervals[key] = state
+            self.agenda.note(key, state)
+
+
+def _without_effect(message: IntervalPartial | IntervalCorrection, state: OpenInterval) -> str | None:
+    """Return by name what *message* could not do, although it is news."""
+    held = state.holds_up_to.get(message.partition)
+    if held is None:
+        return "corrections_without_partial"
+    return "partials_after_collapse" if isinstance(message, IntervalPartial) and message.offset > held else None

@@ -1,28 +1,33 @@
-"""Partials to site capacity, about once a second. The agent moves messages; `pipeline.site` decides."""
+"""
+Partials to site capacity, about once a second. The agent moves messages; `pipeline.site` decides.
 
-from collections.abc import AsyncIterable, Awaitable, Callable, MutableMapping
+What it remembers is not kept on Kafka: every partition speaks again within a second, and what is older than
+`capacity.STALE_AFTER` counts for nothing anyway.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterable, Awaitable, Callable
 from datetime import datetime
 
 from pipeline.messages.telemetry import SiteCapacity, SitePartial
-from pipeline.site import capacity, due_second, newer, of_site, table_key
+from pipeline.site import capacity, due_second, newer
 
 
 async def run(
     partials: AsyncIterable[SitePartial],
-    newest: MutableMapping[str, SitePartial],
     emit: Callable[[SiteCapacity], Awaitable[None]],
     expected: int,
     now: Callable[[], datetime],
 ) -> None:
-    """Keep each partition's newest partial in *newest* and publish a site's figure when a second is due."""
+    """Publish a site's figure when a second is due; *expected* partitions are there."""
+    newest: defaultdict[str, dict[int, SitePartial]] = defaultdict(dict)
     published: dict[str, datetime] = {}
     async for partial in partials:
-        key = table_key(partial.site, partial.partition)
-        if not newer(newest.get(key), partial):
+        of_site = newest[partial.site]
+        if not newer(of_site.get(partial.partition), partial):
             continue
-        newest[key] = partial
-        everyone = of_site(newest, partial.site, expected)
-        second = due_second(everyone, expected, published.get(partial.site), partial.as_of)
-        if second is not None and (figure := capacity(everyone, expected, now())):
+        of_site[partial.partition] = partial
+        second = due_second(of_site.values(), expected, published.get(partial.site), partial.as_of)
+        if second is not None and (figure := capacity(of_site.values(), expected, now())):
             await emit(figure)
             published[partial.site] = second

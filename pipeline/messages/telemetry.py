@@ -217,6 +217,10 @@ class SitePartial(Message, frozen=True, kw_only=True, tag="site-partial.v1"):
     age_p99_ms: float | None
     """Age of the hosts' newest ticks at `as_of`, milliseconds of the clock."""
     simulated: bool
+    hosts_skewed: int = 0
+    """Hosts whose clock is off by more than `skew.FLAG`…"""
+    hosts_quarantined: int = 0
+    """…and by more than `skew.QUARANTINE`: nothing of theirs is sold."""
 
 
 class SiteCapacity(Message, frozen=True, kw_only=True, tag="site-capacity.v1"):
@@ -238,10 +242,30 @@ class SiteCapacity(Message, frozen=True, kw_only=True, tag="site-capacity.v1"):
     age_p99_ms: float | None
     """Upper bound: the worst partition's p99, plus the way from partial to here."""
     simulated: bool
+    hosts_skewed: int = 0
+    hosts_quarantined: int = 0
+
+
+class PortfolioCapacity(Message, frozen=True, kw_only=True, tag="portfolio-capacity.v1"):
+    """All sites together, about once a second. A gauge by portfolio; a site that is missing adds nothing."""
+
+    portfolio: str
+    as_of: Instant
+    """The oldest site figure in it."""
+    known_at: Instant
+    sites: tuple[str, ...]
+    sites_missing: tuple[str, ...]
+    """Expected, and silent or too old."""
+    hosts: int
+    hosts_stale: int
+    gpus: int
+    load_kw: float
+    pools: tuple[PoolLoad, ...]
+    simulated: bool
 
 
 class PoolInterval(msgspec.Struct, frozen=True, kw_only=True):
-    """Energy and tokens of one pool and served model over a closed interval, from counter differences."""
+    """Energy and tokens of one pool, served model and engine over an interval, from counter differences."""
 
     tier: Tier
     workload: Workload
@@ -250,6 +274,11 @@ class PoolInterval(msgspec.Struct, frozen=True, kw_only=True):
     gpu_energy_kwh: float
     tokens: float | None
     """None where nobody counted: a gap, not zero tokens."""
+    engine: str | None = None
+    gpu_s: float = 0.0
+    """GPU-seconds that the pool was there…"""
+    covered_gpu_s: float = 0.0
+    """…and for how many of them the energy is measured."""
 
 
 class IntervalPartial(Message, frozen=True, kw_only=True, tag="interval-partial.v1"):
@@ -269,6 +298,37 @@ class IntervalPartial(Message, frozen=True, kw_only=True, tag="interval-partial.
     """Holes in the hosts' sequence numbers."""
     pools: tuple[PoolInterval, ...]
     simulated: bool
+    covered_host_s: float = 0.0
+    """Host-seconds measured, what `covered_share` is made of."""
+    offset: int = -1
+    """The telemetry record up to which it holds; of two figures of one key the higher offset counts."""
+
+
+class IntervalCorrection(Message, frozen=True, kw_only=True, tag="interval-correction.v1"):
+    """
+    What ticks that came after an interval was closed add to one partition's part of it, all of them together.
+
+    Natural key (site, partition, interval): a newer correction replaces the one before. Figures are additions and may
+    be negative: a tick that fills a hole moves energy over an interval's boundary.
+    """
+
+    site: str
+    partition: int
+    interval: Interval
+    energy_kwh: float
+    covered_host_s: float
+    hosts: int
+    """Hosts that the closed figure did not expect."""
+    ticks: int
+    ticks_missing: int
+    pools: tuple[PoolInterval, ...]
+    first_late: Instant
+    """When the first of the late ticks was measured…"""
+    last_late: Instant
+    """…and the last."""
+    simulated: bool
+    offset: int
+    """The telemetry record up to which it holds; of two corrections of one key the higher offset counts."""
 
 
 class SiteInterval(Message, frozen=True, kw_only=True, tag="site-interval.v1"):
@@ -293,6 +353,9 @@ class SiteInterval(Message, frozen=True, kw_only=True, tag="site-interval.v1"):
     simulated: bool
     source: str = "metered"
     """`metered`, or `backfill` for history that was loaded rather than streamed."""
+    covered_host_s: float = 0.0
+    corrected: bool = False
+    """Ticks that came after the interval was closed are in it."""
 
     @property
     def load_kw(self) -> float:

@@ -65,6 +65,7 @@ from pipeline.errors import EnvironmentProblem
 from pipeline.kafka import Sender, consumer, ensure_topics
 from pipeline.messages.control import AckStatus, CommandAck
 from pipeline.messages.telemetry import Tier
+from pipeline.settings import Kafka
 from pipeline.topics import ACKS, COMMANDS, TOPICS
 
 GPUS, RUNS, COMMANDS_MADE = 8, 5, 200
@@ -283,12 +284,12 @@ def compiled(folder: Path) -> Path:
 
 
 @contextmanager
-def broker(data: Path) -> Iterator[str]:
-    """Yield the address of a Kafka of its own."""
+def broker(data: Path) -> Iterator[Kafka]:
+    """Yield the settings of a Kafka of its own."""
     started = asyncio.run(node.start(data, heap_mb=256, detach=False))
     try:
-        asyncio.run(ensure_topics(started.bootstrap, TOPICS))
-        yield started.bootstrap
+        asyncio.run(ensure_topics(started.kafka, TOPICS))
+        yield started.kafka
     finally:
         node.stop(data)
 
@@ -322,7 +323,7 @@ class Watched:
         return float(times.user + times.system)
 
 
-async def as_process(host: GpuHost, bootstrap: str, process: psutil.Process, commands: int) -> None:
+async def as_process(host: GpuHost, kafka: Kafka, process: psutil.Process, commands: int) -> None:
     """Print what the process costs and how long a command takes through Kafka."""
     await asyncio.sleep(5)
     watched = Watched(process)
@@ -330,7 +331,7 @@ async def as_process(host: GpuHost, bootstrap: str, process: psutil.Process, com
     said(bench="actuator_process_idle", **watched.line(), aim_cpu_percent=0.5, aim_rss_mb=80)
     clock, codec, latency_ms, answered_ms = Clock(), Codec(ACKS), list[float](), list[float]()
     key = host.name.encode()
-    async with Sender(bootstrap) as sender, consumer(bootstrap, ACKS) as reader:
+    async with Sender(kafka) as sender, consumer(kafka, ACKS) as reader:
         watched = Watched(process)
         for seq in range(1, 2 * commands + 1):
             message = lease(seq, cap(HELD_W if seq % 2 else FREE_W), begins=clock.now(), lasts_s=600, host=host.name)
@@ -366,13 +367,13 @@ async def as_process(host: GpuHost, bootstrap: str, process: psutil.Process, com
 def process(folder: Path, commands: int) -> None:
     """Print what `firmwatt actuate` does with a real Kafka; one line where there is none."""
     try:
-        with broker(folder / "broker") as bootstrap:
+        with broker(folder / "broker") as kafka:
             host = GpuHost.make("bench", folder, gpus=GPUS)
-            host.configure(bootstrap, Clock())
+            host.configure(kafka, Clock())
             host.amend("[actuator]", "[actuator]\nmax_rate_w_per_s = 1000000")
             try:
                 started = host.start("actuate")
-                asyncio.run(as_process(host, bootstrap, psutil.Process(started.pid), commands))
+                asyncio.run(as_process(host, kafka, psutil.Process(started.pid), commands))
             finally:
                 host.stop()
     except EnvironmentProblem as error:

@@ -26,6 +26,7 @@ from doubles.nvml import nvml_double
 from deploy.broker import node
 from pipeline.clock import Clock
 from pipeline.kafka import ensure_topics
+from pipeline.settings import Kafka
 from pipeline.topics import TOPICS
 
 TESTS = Path(__file__).parent.parent
@@ -38,16 +39,16 @@ def main(seconds: float = 60.0) -> None:
     """Print a line for one tick a second and one for ten."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        bootstrap = stack.enter_context(broker(folder / "broker"))
+        kafka = stack.enter_context(broker(folder / "broker"))
         url = stack.enter_context(engine())
-        measured(folder / "host-1", bootstrap, url, 1.0, seconds)
-        measured(folder / "host-10", bootstrap, url, 0.1, min(seconds, 60.0))
+        measured(folder / "host-1", kafka, url, 1.0, seconds)
+        measured(folder / "host-10", kafka, url, 0.1, min(seconds, 60.0))
 
 
-def measured(folder: Path, bootstrap: str, url: str, period_s: float, seconds: float) -> None:
+def measured(folder: Path, kafka: Kafka, url: str, period_s: float, seconds: float) -> None:
     """Print what collector and plain loop cost at one pace."""
     host = GpuHost.make("bench", folder, gpus=GPUS)
-    host.configure(bootstrap, Clock())
+    host.configure(kafka, Clock())
     with host.config.open("a") as file:
         file.write(f'[[engine]]\nkind = "vllm"\nurl = "{url}"\njob = "train"\n')
     host.amend("[collector]", f"[collector]\nperiod_s = {period_s}")
@@ -87,12 +88,12 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 @contextmanager
-def broker(data: Path) -> Iterator[str]:
-    """Yield the address of a Kafka of its own."""
+def broker(data: Path) -> Iterator[Kafka]:
+    """Yield the settings of a Kafka of its own."""
     started = asyncio.run(node.start(data, heap_mb=256, detach=False))
     try:
-        asyncio.run(ensure_topics(started.bootstrap, TOPICS))
-        yield started.bootstrap
+        asyncio.run(ensure_topics(started.kafka, TOPICS))
+        yield started.kafka
     finally:
         node.stop(data)
 

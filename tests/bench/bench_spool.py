@@ -109,7 +109,7 @@ async def bench_drain(folder: Path, drain_per_s: float, name: str) -> None:
     broker = await node.start(folder / "broker", heap_mb=HEAP_MB, detach=False)
     with Spool.open(folder / name, BOUND_BYTES) as spool:
         append(spool, BACKLOG)
-        forwarder, stop = Forwarder(broker.bootstrap, spool, drain_per_s), asyncio.Event()
+        forwarder, stop = Forwarder(broker.kafka, spool, drain_per_s), asyncio.Event()
         running = asyncio.create_task(forwarder.run(stop))
         while not forwarder.acknowledged_total:  # noqa: ASYNC110 - connecting is not draining
             await asyncio.sleep(0.01)

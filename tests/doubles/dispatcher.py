@@ -13,6 +13,7 @@ from pipeline.clock import Clock
 from pipeline.codec import Codec
 from pipeline.kafka import Sender, consumer
 from pipeline.messages.control import CommandAck, LeaseCommand
+from pipeline.settings import Kafka
 from pipeline.topics import ACKS, COMMANDS
 
 SPEED = 20.0
@@ -43,7 +44,7 @@ class Dispatcher:
 
 
 @asynccontextmanager
-async def dispatching(host: GpuHost, kafka: str, clock: Clock) -> AsyncIterator[Dispatcher]:
+async def dispatching(host: GpuHost, kafka: Kafka, clock: Clock) -> AsyncIterator[Dispatcher]:
     """Yield a dispatcher to *host*."""
     async with Sender(kafka) as sender, consumer(kafka, ACKS) as reader:
         yield Dispatcher(host, clock, sender, reader)

@@ -15,7 +15,9 @@ import pytest
 from doubles.commands import KEY_ID, PUBLIC, keyring_text
 from doubles.nvml import nvml_double
 
+from deploy import toml
 from pipeline.clock import Clock
+from pipeline.settings import Kafka
 
 T = TypeVar("T")
 
@@ -55,7 +57,7 @@ class GpuHost:
         claims = (f'["{state.uuid(i)}"]\njob = "train"\ntier = "T3"\nworkload = "training"\n' for i in range(gpus))
         (folder / "map.toml").write_text("\n".join(claims))
         (folder / "keys.toml").write_text(keyring_text({KEY_ID: PUBLIC}))
-        host.configure("127.0.0.1:9", Clock())
+        host.configure(Kafka(bootstrap="127.0.0.1:9"), Clock())
         return host
 
     def listen(self) -> None:
@@ -70,13 +72,12 @@ class GpuHost:
         assert before in text
         self.config.write_text(text.replace(before, after))
 
-    def configure(self, bootstrap: str, clock: Clock) -> None:
+    def configure(self, kafka: Kafka, clock: Clock) -> None:
         """Write the settings of both processes; the GPUs live by the same *clock*."""
         self.state.run_clock(clock.origin.timestamp(), clock.started, clock.speed)
         self.config.write_text(
             f"""
-[kafka]
-bootstrap = "{bootstrap}"
+{toml.table("kafka", kafka)}
 [clock]
 word = "{clock}"
 [site]

@@ -44,6 +44,7 @@ from pipeline.codec import Codec
 from pipeline.kafka import Sender, consumer, ensure_topics
 from pipeline.messages.control import AckStatus, SignedCommand
 from pipeline.messages.telemetry import Tier
+from pipeline.settings import Kafka
 from pipeline.tiers import floor_w
 from pipeline.topics import ACKS, COMMANDS
 
@@ -398,7 +399,7 @@ class Desk:
     """Sends commands, and hears what was refused, as long as there is a broker."""
 
     def __init__(self) -> None:
-        self.bootstrap = ""
+        self.kafka = Kafka()
         """The broker's address, once it has been open."""
         self.refused: dict[str, str] = {}
         """By command id, why."""
@@ -411,11 +412,11 @@ class Desk:
         """Whether anything can be sent."""
         return self._sender is not None
 
-    async def open(self, bootstrap: str) -> None:
+    async def open(self, kafka: Kafka) -> None:
         """Connect."""
-        self.bootstrap = bootstrap
-        reader = await self._open.enter_async_context(consumer(bootstrap, ACKS))
-        self._sender = await self._open.enter_async_context(Sender(bootstrap))
+        self.kafka = kafka
+        reader = await self._open.enter_async_context(consumer(kafka, ACKS))
+        self._sender = await self._open.enter_async_context(Sender(kafka))
         self._hearing = asyncio.create_task(self._hear(reader))
 
     async def close(self) -> None:
@@ -475,7 +476,7 @@ class Victim:
                 for gpu, card in enumerate(CARDS)
             )
         )
-        host.configure(desk.bootstrap, Clock())
+        host.configure(desk.kafka, Clock())
         host.amend("[actuator]", "[actuator]\nmin_release_s = 0.5")  # ways back here take a second or two
         # As installed: pip compiles what it installs, and a start that compiles takes three times as long.
         host.extra = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
@@ -890,7 +891,7 @@ async def lose_kafka(victims: Sequence[Victim], desk: Desk, broker: Path) -> Non
     openings = [Opening.NOTHING, Opening.DONE]
     await asyncio.gather(*(victim.begin(kind, openings, (7, 10)) for victim, kind in zip(victims, kinds, strict=True)))
     await desk.close()
-    before = desk.bootstrap
+    before = desk.kafka
     await asyncio.to_thread(node.stop, broker)
     await asyncio.gather(
         *(
@@ -902,8 +903,8 @@ async def lose_kafka(victims: Sequence[Victim], desk: Desk, broker: Path) -> Non
         *(victim.spy(victim.is_as_before) for victim, kind in zip(victims, kinds, strict=True) if kind is Round.LEASE)
     )
     again = await node.start(broker, heap_mb=HEAP_MB, detach=False)
-    assert again.bootstrap == before
-    await desk.open(again.bootstrap)
+    assert again.kafka == before
+    await desk.open(again.kafka)
     await asyncio.gather(*(victim.end(kind) for victim, kind in zip(victims, kinds, strict=True)))
 
 
@@ -911,10 +912,10 @@ async def _run(folder: Path, kills: int, toll: Toll, program: tuple[str, ...], *
     broker = folder / "broker"
     victims: list[Victim] = []
     try:
-        bootstrap = (await node.start(broker, heap_mb=HEAP_MB, detach=False)).bootstrap
-        await ensure_topics(bootstrap, [COMMANDS, ACKS])
+        kafka = (await node.start(broker, heap_mb=HEAP_MB, detach=False)).kafka
+        await ensure_topics(kafka, [COMMANDS, ACKS])
         desk = Desk()
-        await desk.open(bootstrap)
+        await desk.open(kafka)
         victims += [Victim.make(number, folder, toll, desk, program) for number in range(toll.hosts)]
         with watching([victim.watch for victim in victims], toll):
             for victim in victims:

@@ -24,15 +24,16 @@ from pathlib import Path
 from random import Random
 
 from doubles.gpu_host import GpuHost
+from doubles.rolled import close_at, feed, fresh
 
 from collectors.spool import Spool
 from deploy.broker import node
 from pipeline.clock import Clock, real_clock_from
 from pipeline.codec import Codec
-from pipeline.interval import floor
 from pipeline.kafka import consumer, ensure_topics
 from pipeline.messages.telemetry import HostTick
-from pipeline.rollup import LATENESS, Partition
+from pipeline.rollup import LATENESS
+from pipeline.settings import Kafka
 from pipeline.topics import HOST_TICKS
 
 HEAP_MB = 256
@@ -189,8 +190,8 @@ def kill_again_and_again(folder: Path, kills: int, seed: int, away: timedelta, s
 
 async def _run(run: Run, away: timedelta) -> None:
     broker = await node.start(run.broker, heap_mb=HEAP_MB, detach=False)
-    await ensure_topics(broker.bootstrap, [HOST_TICKS])
-    run.host.configure(broker.bootstrap, run.clock)
+    await ensure_topics(broker.kafka, [HOST_TICKS])
+    run.host.configure(broker.kafka, run.clock)
     run.start()
     await run.clock.sleep(10 * PLATEAU)
     first_mj = run.stand_still()
@@ -214,7 +215,7 @@ async def _run(run: Run, away: timedelta) -> None:
 
     last_mj = run.stand_still()
     run.end()
-    judge(run, await ticks_in(broker.bootstrap, run.host.name), first_mj, last_mj)
+    judge(run, await ticks_in(broker.kafka, run.host.name), first_mj, last_mj)
 
 
 async def _drained(run: Run) -> None:
@@ -228,10 +229,10 @@ async def _drained(run: Run) -> None:
     run.toll.drained_machine_s = round(time.monotonic() - began_s, 2)
 
 
-async def ticks_in(bootstrap: str, host: str) -> list[tuple[HostTick, bytes]]:
+async def ticks_in(kafka: Kafka, host: str) -> list[tuple[HostTick, bytes]]:
     """Return all ticks of *host*, in their order in Kafka."""
     found = []
-    async with consumer(bootstrap, HOST_TICKS) as reader:
+    async with consumer(kafka, HOST_TICKS) as reader:
         ends = await reader.end_offsets(list(reader.assignment()))
         while any([await reader.position(partition) < end for partition, end in ends.items()]):
             for records in (await reader.getmany(timeout_ms=200)).values():
@@ -269,11 +270,8 @@ def judge_energy(toll: Toll, ticks: list[HostTick], first_mj: int, last_mj: int)
         return
     ticks = ticks[on_first[-1] :]
     first, last = ticks[0].measured_at, ticks[-1].measured_at
-    partition = Partition(0, LENGTH, open_from=floor(first, LENGTH))
-    for offset, tick in enumerate(ticks):
-        partition.add(tick, offset)
-    figures = partition.closed([], last + LENGTH + LATENESS)
-    covered_s = sum(figure.covered_share * figure.hosts for figure in figures) * LENGTH.total_seconds()
+    figures, _ = close_at(feed(fresh(0, LENGTH), ticks), last + LENGTH + LATENESS)
+    covered_s = sum(figure.covered_host_s for figure in figures)
     energy_j, counted_j = sum(figure.energy_kwh for figure in figures) * J_PER_KWH, (last_mj - first_mj) / 1000
     toll.energy_j, toll.energy_error = round(energy_j, 3), abs(energy_j / counted_j - 1)
     if toll.energy_error > TOLERANCE:

@@ -28,6 +28,7 @@ from pipeline.messages.telemetry import (
     Tier,
     Workload,
 )
+from pipeline.settings import Kafka
 from pipeline.tiers import FLOOR_SHARE
 
 MODEL = "H100"
@@ -43,7 +44,7 @@ PUBLISH_EVERY_S = 0.2
 class Site:
     """One simulated site on one clock."""
 
-    bootstrap: str
+    kafka: Kafka
     clock: Clock
     name: str
     leases: dict[str, LeaseCommand] = field(default_factory=dict)
@@ -126,7 +127,7 @@ class Site:
             for tier, count in GPUS.items()
         )
         now = self.clock.now()
-        async with Sender(self.bootstrap) as sender:
+        async with Sender(self.kafka) as sender:
             for host in self.hosts:
                 await sender.send(topics.HOST_RECORDS, HostRecord(host=host, site=self.name, pools=pools, seen_at=now))
             for back in range(days, -1, -1):
@@ -138,7 +139,7 @@ class Site:
 
     async def run(self) -> None:
         """Publish and obey until cancelled."""
-        async with Sender(self.bootstrap) as sender:
+        async with Sender(self.kafka) as sender:
             obeying = asyncio.ensure_future(self._obey(sender))
             try:
                 before = self.clock.now()
@@ -167,7 +168,7 @@ class Site:
 
     async def _obey(self, sender: Sender) -> None:
         codec = Codec(topics.COMMANDS)
-        async with consumer(self.bootstrap, topics.COMMANDS) as reader:
+        async with consumer(self.kafka, topics.COMMANDS) as reader:
             async for message in reader:
                 try:
                     signed: SignedCommand = codec.decode(message.value)

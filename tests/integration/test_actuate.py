@@ -20,6 +20,7 @@ from pipeline import files
 from pipeline.clock import Clock, real_clock_from
 from pipeline.kafka import ensure_topics
 from pipeline.messages.control import AckStatus, SignedCommand
+from pipeline.settings import Kafka
 from pipeline.topics import ACKS, COMMANDS
 
 pytestmark = pytest.mark.broker
@@ -39,7 +40,7 @@ def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[GpuHost]:
     made.stop()
 
 
-async def test_a_lease_is_applied_measured_acknowledged_and_released(host: GpuHost, kafka: str, clock: Clock) -> None:
+async def test_a_lease_is_applied_measured_acknowledged_and_released(host: GpuHost, kafka: Kafka, clock: Clock) -> None:
     """Two GPUs at 629.45 W go to 400 W, and back to 700 W before the lease is over."""
     host.configure(kafka, clock)
     actuate = host.start("actuate")
@@ -63,7 +64,7 @@ async def test_a_lease_is_applied_measured_acknowledged_and_released(host: GpuHo
     assert host.limits_w() == [700, 700]
 
 
-async def test_killed_in_the_middle_and_started_again_it_goes_on(host: GpuHost, kafka: str, clock: Clock) -> None:
+async def test_killed_in_the_middle_and_started_again_it_goes_on(host: GpuHost, kafka: Kafka, clock: Clock) -> None:
     """Kill -9 leaves the cap in force; the next start holds it until the lease's end and puts the limits back."""
     host.configure(kafka, clock)
     actuate = host.start("actuate")
@@ -84,7 +85,9 @@ async def test_killed_in_the_middle_and_started_again_it_goes_on(host: GpuHost, 
     assert "found of an earlier run: 2 controls touched, 1 leases" in host.log("actuate")
 
 
-async def test_sigterm_walks_back_in_stages_and_leaves_nothing_behind(host: GpuHost, kafka: str, clock: Clock) -> None:
+async def test_sigterm_walks_back_in_stages_and_leaves_nothing_behind(
+    host: GpuHost, kafka: Kafka, clock: Clock
+) -> None:
     """Every limit rises to 700 W in four stages of 75 W, and only then the process ends."""
     host.configure(kafka, clock)
     actuate = host.start("actuate")
@@ -103,7 +106,7 @@ async def test_sigterm_walks_back_in_stages_and_leaves_nothing_behind(host: GpuH
     assert (released.status, released.reason) == (AckStatus.RELEASED, "stopped")
 
 
-async def test_a_lease_ends_with_kafka_down(host: GpuHost, fresh_kafka: str, tmp_path: Path, clock: Clock) -> None:
+async def test_a_lease_ends_with_kafka_down(host: GpuHost, fresh_kafka: Kafka, tmp_path: Path, clock: Clock) -> None:
     """Nobody is left to tell it; it still acknowledged what it could, and stops cleanly afterwards."""
     host.configure(fresh_kafka, clock)
     actuate = host.start("actuate")
@@ -121,7 +124,7 @@ async def test_a_lease_ends_with_kafka_down(host: GpuHost, fresh_kafka: str, tmp
 
 
 async def test_silence_lets_go_of_a_lease_before_it_ends(
-    host: GpuHost, fresh_kafka: str, tmp_path: Path, clock: Clock
+    host: GpuHost, fresh_kafka: Kafka, tmp_path: Path, clock: Clock
 ) -> None:
     """A lease of 45 s on the machine's clock, Kafka gone at once: five seconds without an answer are silence."""
     host.configure(fresh_kafka, clock)
@@ -140,7 +143,7 @@ async def test_silence_lets_go_of_a_lease_before_it_ends(
 
 
 async def test_a_command_sent_while_it_was_down_is_obeyed_if_it_still_holds(
-    host: GpuHost, kafka: str, clock: Clock
+    host: GpuHost, kafka: Kafka, clock: Clock
 ) -> None:
     """Of two commands that waited, one has expired; it is passed over without an answer."""
     host.configure(kafka, clock)
@@ -156,7 +159,7 @@ async def test_a_command_sent_while_it_was_down_is_obeyed_if_it_still_holds(
     assert (answer.status, answer.seq) == (AckStatus.APPLIED, 2)
 
 
-async def test_what_must_not_be_obeyed_is_refused_with_its_reason(host: GpuHost, kafka: str, clock: Clock) -> None:
+async def test_what_must_not_be_obeyed_is_refused_with_its_reason(host: GpuHost, kafka: Kafka, clock: Clock) -> None:
     """A stranger's signature, bytes that are no message, another host's command; then a good one still works."""
     host.configure(kafka, clock)
     host.start("actuate")
@@ -180,7 +183,7 @@ async def test_what_must_not_be_obeyed_is_refused_with_its_reason(host: GpuHost,
 
 @pytest.mark.parametrize("counts", [True, False])
 async def test_a_driver_without_event_reasons_is_asked_for_its_counter(
-    tmp_path: Path, kafka: str, clock: Clock, *, counts: bool
+    tmp_path: Path, kafka: Kafka, clock: Clock, *, counts: bool
 ) -> None:
     """The symbol is missing, its older name too: field 74 tells whether the cap binds, and without it nobody does."""
     names = [f"nvmlDeviceGetCurrentClocks{word}Reasons" for word in ("Event", "Throttle")]
@@ -199,7 +202,7 @@ async def test_a_driver_without_event_reasons_is_asked_for_its_counter(
     assert (gpu.requested_w, gpu.binding) == (400, True if counts else None)
 
 
-async def test_a_dry_run_says_what_it_would_do_and_touches_nothing(host: GpuHost, kafka: str, clock: Clock) -> None:
+async def test_a_dry_run_says_what_it_would_do_and_touches_nothing(host: GpuHost, kafka: Kafka, clock: Clock) -> None:
     host.configure(kafka, clock)
     actuate = host.start("actuate", "--dry-run")
     async with dispatching(host, kafka, clock) as desk:
@@ -215,7 +218,7 @@ async def test_a_dry_run_says_what_it_would_do_and_touches_nothing(host: GpuHost
 
 def test_without_kafka_it_says_so_and_puts_back_what_it_found(host: GpuHost, clock: Clock) -> None:
     """The way back does not need a broker; the process stays and looks for one again and again."""
-    host.configure("127.0.0.1:9", clock)
+    host.configure(Kafka(bootstrap="127.0.0.1:9"), clock)
     host.state.gpu(0).requested_mw = 400_000
     touched = {"power": {host.state.uuid(0): {"previous": 700.0, "level": 400.0, "highest": 700.0}}}
     host.journal.write_text(json.dumps({"highest_seq": 4, "touched": touched}))
@@ -230,7 +233,7 @@ def test_without_kafka_it_says_so_and_puts_back_what_it_found(host: GpuHost, clo
 
 def test_without_keys_it_puts_back_what_it_found_and_then_says_so(host: GpuHost, clock: Clock) -> None:
     """A mistake in the keyring must not leave a fleet capped: whom to obey is not needed for letting go."""
-    host.configure("127.0.0.1:9", clock)
+    host.configure(Kafka(bootstrap="127.0.0.1:9"), clock)
     host.state.gpu(0).requested_mw = 400_000
     touched = {"power": {host.state.uuid(0): {"previous": 700.0, "level": 400.0, "asked": [400.0], "highest": 700.0}}}
     host.journal.write_text(json.dumps({"highest_seq": 4, "touched": touched}))
@@ -246,15 +249,15 @@ def test_without_keys_it_puts_back_what_it_found_and_then_says_so(host: GpuHost,
 async def test_it_finds_kafka_again_and_obeys(host: GpuHost, tmp_path: Path, clock: Clock) -> None:
     """Started before the broker."""
     port = ports.free()
-    host.configure(f"127.0.0.1:{port}", clock)
+    host.configure(Kafka(bootstrap=f"127.0.0.1:{port}"), clock)
     host.launch("actuate")
     eventually(lambda: "no Kafka" in host.log("actuate") or None, "it has looked for it")
 
     late = await node.start(tmp_path / "late", port=port, heap_mb=256, detach=False)
     try:
-        await ensure_topics(late.bootstrap, [COMMANDS, ACKS])
+        await ensure_topics(late.kafka, [COMMANDS, ACKS])
         eventually(lambda: "obeys signed leases" in host.log("actuate") or None, "it is ready")
-        async with dispatching(host, late.bootstrap, clock) as desk:
+        async with dispatching(host, late.kafka, clock) as desk:
             await desk.cap(1, 400, lasts_s=600)
             answer = await desk.answer()
     finally:
@@ -263,7 +266,7 @@ async def test_it_finds_kafka_again_and_obeys(host: GpuHost, tmp_path: Path, clo
     assert answer.status is AckStatus.APPLIED
 
 
-async def test_keys_are_rotated_without_a_restart(host: GpuHost, kafka: str, clock: Clock) -> None:
+async def test_keys_are_rotated_without_a_restart(host: GpuHost, kafka: Kafka, clock: Clock) -> None:
     """Both keys hold while both are in the file; afterwards the old one's commands are refused."""
     host.configure(kafka, clock)
     host.start("actuate")
@@ -292,7 +295,7 @@ async def test_keys_are_rotated_without_a_restart(host: GpuHost, kafka: str, clo
     assert (answers[3].reason or "").startswith("unknown_key")
 
 
-async def test_a_competing_controller_is_reported_and_not_fought(host: GpuHost, kafka: str, clock: Clock) -> None:
+async def test_a_competing_controller_is_reported_and_not_fought(host: GpuHost, kafka: Kafka, clock: Clock) -> None:
     """It says 700 W five times a second to one GPU; the other GPU's lease is not disturbed."""
     host.configure(kafka, clock)
     host.amend("[actuator]", "[actuator]\nreconcile_s = 0.3")
@@ -310,7 +313,7 @@ async def test_a_competing_controller_is_reported_and_not_fought(host: GpuHost, 
     assert host.limits_w()[1] == 400
 
 
-async def test_what_it_says_of_itself(host: GpuHost, kafka: str, clock: Clock) -> None:
+async def test_what_it_says_of_itself(host: GpuHost, kafka: Kafka, clock: Clock) -> None:
     """A page for Prometheus, in a file: it opens no port."""
     host.configure(kafka, clock)
     actuate = host.start("actuate")
@@ -331,7 +334,7 @@ async def test_what_it_says_of_itself(host: GpuHost, kafka: str, clock: Clock) -
 
 
 async def test_a_service_manager_hears_when_it_is_ready_alive_and_stopping(
-    host: GpuHost, kafka: str, clock: Clock
+    host: GpuHost, kafka: Kafka, clock: Clock
 ) -> None:
     """The protocol of sd_notify, over a real socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -374,7 +377,7 @@ def test_without_a_keyring_it_does_not_start(host: GpuHost) -> None:
 
 async def test_sigterm_before_it_listens_still_puts_everything_back(host: GpuHost, clock: Clock) -> None:
     """Stopped in the first moments of a start, with limits of an earlier run in force."""
-    host.configure("127.0.0.1:9", clock)
+    host.configure(Kafka(bootstrap="127.0.0.1:9"), clock)
     host.state.gpu(0).requested_mw = 400_000
     touched = {"power": {host.state.uuid(0): {"previous": 700.0, "level": 400.0, "asked": [400.0], "highest": 700.0}}}
     host.journal.write_text(json.dumps({"highest_seq": 4, "touched": touched}))

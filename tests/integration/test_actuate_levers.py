@@ -16,6 +16,7 @@ from doubles.slurm_control import Slurm
 from pipeline.clock import Clock, real_clock_from
 from pipeline.messages.control import AckStatus, ControlAck, Kind
 from pipeline.messages.telemetry import Tier
+from pipeline.settings import Kafka
 from pipeline.topics import COMMANDS
 
 pytestmark = pytest.mark.broker
@@ -54,7 +55,7 @@ def by_kind(controls: tuple[ControlAck, ...]) -> dict[Kind, tuple[float | None, 
 
 
 async def test_clocks_jobs_and_requests_are_held_back_and_let_go(
-    host: GpuHost, kafka: str, clock_20x: Clock, tmp_path: Path
+    host: GpuHost, kafka: Kafka, clock_20x: Clock, tmp_path: Path
 ) -> None:
     """
     One lease: T2 clocks at 1200 MHz and half the requests, T3 jobs paused. Killed in the middle, started again.
@@ -113,7 +114,7 @@ options = {{ url = "{engine.url}" }}
 
 
 async def test_a_scheduler_that_refuses_does_not_stop_the_others(
-    host: GpuHost, kafka: str, clock_20x: Clock, tmp_path: Path
+    host: GpuHost, kafka: Kafka, clock_20x: Clock, tmp_path: Path
 ) -> None:
     """Suspending wants an operator; the cap on the other tier holds all the same."""
     slurm = Slurm(tmp_path / "slurm")
@@ -133,7 +134,7 @@ async def test_a_scheduler_that_refuses_does_not_stop_the_others(
     assert host.limits_w() == [700, 400]
 
 
-async def test_a_bmc_holds_the_limits(host: GpuHost, kafka: str, clock_20x: Clock, tmp_path: Path) -> None:
+async def test_a_bmc_holds_the_limits(host: GpuHost, kafka: Kafka, clock_20x: Clock, tmp_path: Path) -> None:
     """PowerLimitWatts of two GPUs over HTTP: 400 W while the lease holds, over kill -9, and 700 W after it."""
     limits = Limits(demands_etag=True)
     (tmp_path / "bmc").write_text("secret\n")
@@ -181,7 +182,7 @@ GPU_SXM_2 = "{host.state.uuid(1)}"
     assert host.limits_w() == [700, 700], "NVML was not touched"
 
 
-def test_the_check_tries_everything_and_changes_nothing(host: GpuHost, kafka: str, clock_20x: Clock) -> None:
+def test_the_check_tries_everything_and_changes_nothing(host: GpuHost, kafka: Kafka, clock_20x: Clock) -> None:
     """Each line says ok or FAIL; asking for the limit that holds shows whether it may be asked."""
     host.configure(kafka, clock_20x)
 
@@ -202,7 +203,7 @@ def test_the_check_tries_everything_and_changes_nothing(host: GpuHost, kafka: st
 
 def test_two_levers_of_one_kind_are_refused(host: GpuHost, clock_20x: Clock) -> None:
     """The settings' line is named."""
-    host.configure("127.0.0.1:9", clock_20x)
+    host.configure(Kafka(bootstrap="127.0.0.1:9"), clock_20x)
     host.amend("[actuator]", '[actuator]\nlevers = ["slurm", "command"]')
     host.config.write_text(
         host.config.read_text() + '\n[lever.slurm]\nscontrol = "/bin/true"\n[lever.command]\njobs = ["x"]\n'

@@ -10,12 +10,13 @@ import pytest
 from integration.workers import deployment, wait_for
 from unit.pipeline.ticks import NOON, at
 
-from pipeline import desk
+from pipeline import desk, storage
 from pipeline import kafka as bus
 from pipeline.agents.archive import Archive
 from pipeline.clock import Clock
 from pipeline.errors import EnvironmentProblem
 from pipeline.messages.control import AckStatus, CommandAck
+from pipeline.settings import Kafka
 from pipeline.topics import ACKS
 
 pytestmark = pytest.mark.broker
@@ -38,8 +39,8 @@ def ack(host: str, number: int) -> CommandAck:
     )
 
 
-async def send(bootstrap: str, acks: list[CommandAck], pace_s: float = 0.0) -> None:
-    async with bus.Sender(bootstrap) as sender:
+async def send(kafka: Kafka, acks: list[CommandAck], pace_s: float = 0.0) -> None:
+    async with bus.Sender(kafka) as sender:
         for one in acks:
             await sender.enqueue(ACKS, one)
             await asyncio.sleep(pace_s)
@@ -54,7 +55,7 @@ def counted(file: Path, view: str, host: str) -> tuple[int, int]:
     return rows, distinct
 
 
-def test_a_worker_killed_with_9_loses_no_row_and_shows_none_twice(kafka: str, tmp_path: Path) -> None:
+def test_a_worker_killed_with_9_loses_no_row_and_shows_none_twice(kafka: Kafka, tmp_path: Path) -> None:
     place = deployment(tmp_path, kafka, Clock())
     acks = [ack(f"{place.site}-{number % 7}", number) for number in range(400)]
     with place.worker("worker-1") as process:
@@ -83,11 +84,11 @@ async def archived(keeper: Archive, until: Callable[[], bool]) -> None:
         raise error
 
 
-def test_a_folder_that_takes_no_file_stops_the_archive_and_loses_nothing(kafka: str, tmp_path: Path) -> None:
+def test_a_folder_that_takes_no_file_stops_the_archive_and_loses_nothing(kafka: Kafka, tmp_path: Path) -> None:
     """A file in the place of the topic's folder stands for the disk that is full; once it is gone, all rows arrive."""
     host = f"{tmp_path.name}-blocked"
     folder, file = tmp_path / "archive", tmp_path / "desk.duckdb"
-    keeper = Archive(bootstrap=kafka, group=host, folder=folder, session_timeout_s=6.0)
+    keeper = Archive(kafka=kafka, group=host, storage=storage.at(folder), session_timeout_s=6.0)
     folder.mkdir()
     (folder / ACKS.name).write_text("in the way")
     asyncio.run(send(kafka, [ack(host, number) for number in range(20)]))
@@ -96,8 +97,8 @@ def test_a_folder_that_takes_no_file_stops_the_archive_and_loses_nothing(kafka: 
         asyncio.run(archived(keeper, lambda: False))
 
     (folder / ACKS.name).unlink()
-    again = Archive(bootstrap=kafka, group=host, folder=folder, session_timeout_s=6.0)
-    desk.build(file, folder)
+    again = Archive(kafka=kafka, group=host, storage=storage.at(folder), session_timeout_s=6.0)
+    desk.build(file, storage.at(folder))
     asyncio.run(archived(again, lambda: counted(file, "acks", host)[1] == 20))
     assert counted(file, "acks", host) == (20, 20)
-    assert not list(folder.glob("*/.*.tmp"))
+    assert not list(folder.rglob(".*.tmp"))

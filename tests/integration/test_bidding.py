@@ -18,12 +18,14 @@ from doubles import venue
 from doubles.site import Site
 
 from bidding.signing import generate
+from deploy import toml
 from pipeline.clock import real_clock_from
 from pipeline.codec import Codec
 from pipeline.interval import Interval
 from pipeline.kafka import consumer
 from pipeline.market_topics import OFFERS, STATEMENTS
 from pipeline.messages.market import Offer, Statement
+from pipeline.settings import Kafka
 
 pytestmark = pytest.mark.broker
 
@@ -81,7 +83,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(kafka: str, folder: Path, name: str, days: int = 20, **faults: object) -> AsyncIterator[Rig]:
+async def rig(kafka: Kafka, folder: Path, name: str, days: int = 20, **faults: object) -> AsyncIterator[Rig]:
     """Yield a running site and venue, and the settings of the process under test."""
     clock = real_clock_from(ORIGIN, SPEED)
     site = Site(kafka, clock, name)
@@ -92,8 +94,7 @@ async def rig(kafka: str, folder: Path, name: str, days: int = 20, **faults: obj
         first = Interval.containing(clock.now() + LEAD + MINUTE, MINUTE).start
         config.write_text(
             f"""
-            [kafka]
-            bootstrap = "{kafka}"
+            {toml.table("kafka", kafka)}
             [clock]
             word = "{clock}"
             [site]
@@ -126,7 +127,7 @@ async def rig(kafka: str, folder: Path, name: str, days: int = 20, **faults: obj
                 await running
 
 
-async def read_all(kafka: str, resource: str) -> tuple[list[Offer], list[Statement]]:
+async def read_all(kafka: Kafka, resource: str) -> tuple[list[Offer], list[Statement]]:
     """Return what others can read of *resource*'s offers and statements."""
     offers, statements = Codec(OFFERS), Codec(STATEMENTS)
     found: tuple[list[Offer], list[Statement]] = ([], [])
@@ -140,7 +141,7 @@ async def read_all(kafka: str, resource: str) -> tuple[list[Offer], list[Stateme
     return [o for o in found[0] if o.resource == resource], [s for s in found[1] if s.resource == resource]
 
 
-async def test_from_capacity_to_dollars_with_replies_lost(kafka: str, tmp_path: Path) -> None:
+async def test_from_capacity_to_dollars_with_replies_lost(kafka: Kafka, tmp_path: Path) -> None:
     """Nine in ten of the venue's replies are lost. Both intervals are offered once, delivered, and settled alike."""
     async with rig(kafka, tmp_path, "loop", lose_replies=0.9, seed=5) as running:
         process = await running.start()
@@ -167,7 +168,9 @@ async def test_from_capacity_to_dollars_with_replies_lost(kafka: str, tmp_path: 
         assert {statement.issuer for statement in statements} == {"firmwatt", "sandbox"}
 
 
-async def test_a_process_killed_in_the_middle_of_an_event_is_carried_on_by_the_next(kafka: str, tmp_path: Path) -> None:
+async def test_a_process_killed_in_the_middle_of_an_event_is_carried_on_by_the_next(
+    kafka: Kafka, tmp_path: Path
+) -> None:
     """
     `kill -9` once the first leases are out.
 
@@ -191,7 +194,7 @@ async def test_a_process_killed_in_the_middle_of_an_event_is_carried_on_by_the_n
         assert running.summary["settlement_usd"] == running.summary["venue_statement_usd"]
 
 
-async def test_too_short_a_history_is_one_line_and_code_3(kafka: str, tmp_path: Path) -> None:
+async def test_too_short_a_history_is_one_line_and_code_3(kafka: Kafka, tmp_path: Path) -> None:
     """Two days of history: nothing is offered, and the process says what it lacks."""
     async with rig(kafka, tmp_path, "short", days=2) as running:
         process = await running.start()
@@ -203,7 +206,7 @@ async def test_too_short_a_history_is_one_line_and_code_3(kafka: str, tmp_path: 
         assert running.audit()["submissions_applied"] == 0
 
 
-async def test_sigterm_ends_it_cleanly(kafka: str, tmp_path: Path) -> None:
+async def test_sigterm_ends_it_cleanly(kafka: Kafka, tmp_path: Path) -> None:
     async with rig(kafka, tmp_path, "term") as running:
         process = await running.start()
         await running.until("ready bidding")
@@ -213,7 +216,7 @@ async def test_sigterm_ends_it_cleanly(kafka: str, tmp_path: Path) -> None:
         assert "Traceback" not in running.log
 
 
-async def test_an_unknown_venue_is_one_line_that_lists_the_known(kafka: str, tmp_path: Path) -> None:
+async def test_an_unknown_venue_is_one_line_that_lists_the_known(kafka: Kafka, tmp_path: Path) -> None:
     async with rig(kafka, tmp_path, "unknown") as running:
         process = await running.start("--venue", "ercto")
 

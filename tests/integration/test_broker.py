@@ -98,7 +98,7 @@ async def first(bootstrap: str) -> bytes:
 
 async def test_what_was_acknowledged_is_still_there_after_a_stop_and_a_start(data: Path) -> None:
     before = await start(data)
-    await ensure_topics(before.bootstrap, [HOST_TICKS])
+    await ensure_topics(before.kafka, [HOST_TICKS])
     await put(before.bootstrap, b"tick")
 
     assert node.stop(data)
@@ -111,7 +111,7 @@ async def test_what_was_acknowledged_is_still_there_after_a_stop_and_a_start(dat
 
 async def test_a_killed_broker_is_reported_dead_and_the_next_start_recovers_its_messages(data: Path) -> None:
     before = await start(data)
-    await ensure_topics(before.bootstrap, [HOST_TICKS])
+    await ensure_topics(before.kafka, [HOST_TICKS])
     await put(before.bootstrap, b"tick")
 
     os.kill(before.pid, signal.SIGKILL)

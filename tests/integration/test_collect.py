@@ -20,6 +20,7 @@ from pipeline.clock import Clock, real_clock_from
 from pipeline.codec import Codec
 from pipeline.kafka import consumer
 from pipeline.messages.telemetry import HostTick, Quality, Tier
+from pipeline.settings import Kafka
 from pipeline.topics import HOST_TICKS
 
 
@@ -31,7 +32,7 @@ def host(tmp_path: Path) -> Iterator[GpuHost]:
     made.stop()
 
 
-async def ticks_of(host: GpuHost, kafka: str, count: int) -> list[tuple[bytes, HostTick]]:
+async def ticks_of(host: GpuHost, kafka: Kafka, count: int) -> list[tuple[bytes, HostTick]]:
     """Return the first *count* ticks of *host* with their keys."""
     codec = Codec(HOST_TICKS)
     found: list[tuple[bytes, HostTick]] = []
@@ -58,7 +59,7 @@ def page(port: int, path: str) -> tuple[int, str]:
 
 
 @pytest.mark.broker
-async def test_a_tick_a_second_of_the_shared_clock_without_holes(host: GpuHost, kafka: str) -> None:
+async def test_a_tick_a_second_of_the_shared_clock_without_holes(host: GpuHost, kafka: Kafka) -> None:
     """The clock runs at four times the machine's: eight ticks in two seconds of the machine."""
     host.configure(kafka, real_clock_from(Clock().now(), 4.0))
     collect = host.start("collect")
@@ -77,7 +78,7 @@ async def test_a_tick_a_second_of_the_shared_clock_without_holes(host: GpuHost, 
 
 
 @pytest.mark.broker
-async def test_a_lost_gpu_is_marked_on_the_wire_and_back_in_a_new_epoch(host: GpuHost, kafka: str) -> None:
+async def test_a_lost_gpu_is_marked_on_the_wire_and_back_in_a_new_epoch(host: GpuHost, kafka: Kafka) -> None:
     host.configure(kafka, real_clock_from(Clock().now(), 10.0))
     host.name = "collect-host-2"
     host.start("collect", "--host", host.name)
@@ -99,7 +100,7 @@ async def test_a_lost_gpu_is_marked_on_the_wire_and_back_in_a_new_epoch(host: Gp
 
 
 @pytest.mark.broker
-async def test_a_collector_started_again_goes_on_with_boot_number_and_energy_epoch(host: GpuHost, kafka: str) -> None:
+async def test_a_collector_started_again_goes_on_with_boot_number_and_energy_epoch(host: GpuHost, kafka: Kafka) -> None:
     """Killed with -9 and started: one boot, numbers without a hole, energy that can be subtracted over the gap."""
     host.configure(kafka, real_clock_from(Clock().now(), 10.0))
     host.name = "collect-host-3"
@@ -121,7 +122,7 @@ async def test_a_collector_started_again_goes_on_with_boot_number_and_energy_epo
 
 
 @pytest.mark.broker
-def test_pages_tell_what_is_measured_and_whether_it_arrives(host: GpuHost, kafka: str) -> None:
+def test_pages_tell_what_is_measured_and_whether_it_arrives(host: GpuHost, kafka: Kafka) -> None:
     host.listen()
     host.configure(kafka, Clock())
     host.start("collect")
@@ -139,7 +140,7 @@ def test_pages_tell_what_is_measured_and_whether_it_arrives(host: GpuHost, kafka
 def test_without_kafka_it_measures_and_keeps_and_says_so(host: GpuHost) -> None:
     """The settings name a port where nobody listens. Not ready, but alive, and every tick is in the spool."""
     host.listen()
-    host.configure("127.0.0.1:9", Clock())
+    host.configure(Kafka(bootstrap="127.0.0.1:9"), Clock())
     collect = host.start("collect")
 
     eventually(lambda: "Kafka: no Kafka at 127.0.0.1:9" in host.log("collect") or None, "the log says it")
@@ -156,7 +157,7 @@ def test_without_kafka_it_measures_and_keeps_and_says_so(host: GpuHost) -> None:
 def test_a_released_collector_lets_go_of_nvml_and_takes_it_up_again(host: GpuHost) -> None:
     """Nobody holds NVML, so a driver could be replaced; pages say paused; `resume` ends it before its time."""
     host.listen()
-    host.configure("127.0.0.1:9", Clock())
+    host.configure(Kafka(bootstrap="127.0.0.1:9"), Clock())
     host.start("collect")
     eventually(lambda: host.state.users or None, "NVML is open")
 
@@ -200,7 +201,7 @@ def test_what_a_tenant_puts_into_the_tokens_folder_stops_no_tick(host: GpuHost) 
     os.mkfifo(folder / "a.prom")
     (folder / "b.prom").write_text('firmwatt_job_tokens_total{job="train"} 5\n')
     host.listen()
-    host.configure("127.0.0.1:9", Clock())
+    host.configure(Kafka(bootstrap="127.0.0.1:9"), Clock())
     host.amend("[collector]", f'[collector]\ntokens = "{folder}"')
     host.start("collect")
 

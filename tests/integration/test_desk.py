@@ -13,9 +13,10 @@ import duckdb
 import msgspec
 import polars as pl
 import pytest
+from doubles import archived
 from unit.pipeline.ticks import H100, NOON, at
 
-from pipeline import archive, desk
+from pipeline import archive, desk, storage
 from pipeline.archive_schemas import SCHEMAS
 from pipeline.desk_cli import as_csv, as_json, as_table, main, query
 from pipeline.desk_views import VIEWS
@@ -237,14 +238,12 @@ def statement(issuer: str, total: str) -> Statement:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    desk.build(tmp_path / "desk.duckdb", tmp_path / "archive")
+    desk.build(tmp_path / "desk.duckdb", storage.at(tmp_path / "archive"))
     return tmp_path
 
 
 def put(place: Path, topic: Topic[Any], *messages: Any, first: int = 0) -> None:
-    rows = [archive.row(message, 0, first + index) for index, message in enumerate(messages)]
-    name = archive.file_name(0, first, first + len(rows) - 1)
-    archive.publish(place / "archive" / topic.name / name, archive.frame(topic.name, rows))
+    archived.put(storage.at(place / "archive"), topic, *messages, first=first)
 
 
 def ask(place: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -270,23 +269,24 @@ def test_every_view_and_each_of_its_columns_is_documented_and_says_whether_it_is
 def test_of_one_interval_the_highest_revision_is_shown_and_metered_beats_loaded_history(place: Path) -> None:
     """Revision 2 says 2 kWh over a minute: 120 kW. Redelivered revision 1 changes nothing."""
     history = pl.DataFrame({"start": [NOON - timedelta(minutes=1), NOON], "load_kw": [60.0, 60.0]})
-    archive.backfill(place / "archive", "site-1", history, timedelta(minutes=1), simulated=True)
+    archive.backfill(storage.at(place / "archive"), "site-1", history, timedelta(minutes=1), NOON, simulated=True)
     put(place, SITE_INTERVALS, site_interval(1), site_interval(2, 2.0), site_interval(1))
 
     assert ask(place, "SELECT revision, energy_kwh, load_kw, source FROM intervals ORDER BY interval_start") == [
         (0, 1.0, 60.0, "backfill"),
         (2, 2.0, 120.0, "metered"),
     ]
-    past = interval_history(place / "archive", "site-1", at(60))
+    minute = timedelta(minutes=1)
+    past = interval_history(place / "archive", "site-1", at(60), minute)
     assert past.select("load_kw", "source").rows() == [(60.0, "backfill"), (120.0, "metered")]
-    assert interval_history(place / "archive", "site-1", at(59)).height == 1
-    assert interval_history(place / "archive", "site-2", at(60)).is_empty()
+    assert interval_history(place / "archive", "site-1", at(59), minute).height == 1
+    assert interval_history(place / "archive", "site-2", at(60), minute).is_empty()
 
 
 def test_an_interval_nobody_measured_is_a_gap_in_the_history(place: Path) -> None:
     put(place, SITE_INTERVALS, site_interval(energy_kwh=0.0, covered_share=0.0))
 
-    assert interval_history(place / "archive", "site-1", at(60)).is_empty()
+    assert interval_history(place / "archive", "site-1", at(60), timedelta(minutes=1)).is_empty()
 
 
 def test_capacity_is_one_row_a_second_with_the_relief_of_each_tier(place: Path) -> None:
@@ -359,7 +359,7 @@ def test_every_view_answers_from_another_process_while_files_appear(place: Path)
             put(place, ACKS, *(ack(f"h{first + number}") for number in range(10)), first=first)
             put(place, SITE_CAPACITY, site_capacity(first), first=first)
             first += 10
-        desk.build(place / "desk.duckdb", place / "archive")
+        desk.build(place / "desk.duckdb", storage.at(place / "archive"))
         rounds = int(reader.stdout.readline())
 
     assert reader.returncode == 0

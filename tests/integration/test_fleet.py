@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from deploy import toml
 from deploy.broker import node
 from deploy.fleet import curves, process
 from deploy.fleet.plan import plan
@@ -25,6 +26,7 @@ from pipeline.errors import BrokerGoneError
 from pipeline.kafka import Sender, consumer
 from pipeline.messages.control import AckStatus, CommandAck, LeaseCommand, PoolCap, SignedCommand
 from pipeline.messages.telemetry import HostTick, Tier
+from pipeline.settings import Kafka
 from pipeline.topics import ACKS, COMMANDS, HOST_TICKS
 
 pytestmark = pytest.mark.broker
@@ -50,12 +52,12 @@ class Run:
         return produced
 
 
-def configured(kafka: str, folder: Path, site: str, patience_s: float) -> process.Setting:
+def configured(kafka: Kafka, folder: Path, site: str, patience_s: float) -> process.Setting:
     """Return the settings of a fleet of 20 hosts, read from a file as the command does."""
     keys, config = folder / "keys.toml", folder / "firmwatt.toml"
     keys.write_text(f'desk = "{base64.b64encode(KEY.public_key().public_bytes_raw()).decode()}"\n', encoding="utf-8")
     config.write_text(
-        f'[kafka]\nbootstrap = "{kafka}"\n[clock]\nword = "{Clock(ORIGIN, wall(), 2.0)}"\n[site]\nname = "{site}"\n'
+        f'{toml.table("kafka", kafka)}[clock]\nword = "{Clock(ORIGIN, wall(), 2.0)}"\n[site]\nname = "{site}"\n'
         f'[fleet]\nhosts = 20\nkeyring = "{keys}"\npatience_s = {patience_s}\n',
         encoding="utf-8",
     )
@@ -74,7 +76,7 @@ def unheard(_line: str) -> None:
 
 
 @asynccontextmanager
-async def running(kafka: str, folder: Path, site: str, patience_s: float = 15.0) -> AsyncIterator[Run]:
+async def running(kafka: Kafka, folder: Path, site: str, patience_s: float = 15.0) -> AsyncIterator[Run]:
     """Yield a ready fleet of 20 hosts on a clock of its own."""
     setting = configured(kafka, folder, site, patience_s)
     ready, stop = asyncio.Event(), asyncio.Event()
@@ -134,7 +136,7 @@ async def acks_of(reader: AIOKafkaConsumer, hosts: set[str]) -> dict[str, Comman
     return found
 
 
-async def test_every_acknowledged_tick_is_on_the_broker_once(kafka: str, tmp_path: Path) -> None:
+async def test_every_acknowledged_tick_is_on_the_broker_once(kafka: Kafka, tmp_path: Path) -> None:
     """
     20 hosts, ready after a first tick each, for five more seconds of the clock: about 120 ticks, and as many on Kafka.
 
@@ -162,7 +164,7 @@ async def test_every_acknowledged_tick_is_on_the_broker_once(kafka: str, tmp_pat
 
 
 async def test_a_signed_lease_lowers_the_measured_watts_and_an_unsigned_one_is_refused(
-    kafka: str, tmp_path: Path
+    kafka: Kafka, tmp_path: Path
 ) -> None:
     """The same command twice: once with a wrong signature, once with the right one."""
     async with running(kafka, tmp_path, "fleet-lease") as run, Sender(kafka) as sender:
@@ -191,7 +193,7 @@ async def test_a_signed_lease_lowers_the_measured_watts_and_an_unsigned_one_is_r
     assert (produced.commands_admitted, produced.commands_refused) == (1, 1)
 
 
-async def test_a_broker_that_goes_away_ends_the_fleet_with_one_line(fresh_kafka: str, tmp_path: Path) -> None:
+async def test_a_broker_that_goes_away_ends_the_fleet_with_one_line(fresh_kafka: Kafka, tmp_path: Path) -> None:
     """Two seconds of patience, then an error that says how many ticks are safe; not the forty seconds of a producer."""
     async with running(fresh_kafka, tmp_path, "fleet-gone", patience_s=2.0) as run:
         await asyncio.to_thread(node.stop, tmp_path / "broker")
@@ -201,7 +203,7 @@ async def test_a_broker_that_goes_away_ends_the_fleet_with_one_line(fresh_kafka:
 
 async def test_no_broker_is_an_error_at_once(tmp_path: Path, unused_tcp_port: int) -> None:
     """Nobody listens on the port."""
-    setting = configured(f"127.0.0.1:{unused_tcp_port}", tmp_path, "fleet-none", 2.0)
+    setting = configured(Kafka(bootstrap=f"127.0.0.1:{unused_tcp_port}"), tmp_path, "fleet-none", 2.0)
 
     with pytest.raises(BrokerGoneError, match=str(unused_tcp_port)):
         await asyncio.wait_for(serving(setting, asyncio.Event(), unheard), timeout=10)
@@ -218,7 +220,7 @@ async def test_stopping_does_not_wait_for_a_broker_that_never_answers(tmp_path: 
 
     async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        setting = configured(f"127.0.0.1:{port}", tmp_path, "fleet-mute", 2.0)
+        setting = configured(Kafka(bootstrap=f"127.0.0.1:{port}"), tmp_path, "fleet-mute", 2.0)
         ended = asyncio.ensure_future(serving(setting, stop, unheard))
         await asyncio.wait_for(asked.wait(), timeout=10)
         stop.set()

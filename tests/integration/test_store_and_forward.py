@@ -18,6 +18,7 @@ from collectors.spool import Spool
 from deploy.broker import node
 from deploy.broker.node import Node
 from pipeline.kafka import consumer, ensure_topics
+from pipeline.settings import Kafka
 from pipeline.topics import HOST_TICKS
 
 pytestmark = pytest.mark.broker
@@ -33,10 +34,10 @@ def payload(host: str, seq: int, size: int = 0) -> bytes:
 class Stream:
     """A host with a spool, and the way from it to Kafka."""
 
-    def __init__(self, folder: Path, bootstrap: str, drain_per_s: float = 500.0) -> None:
+    def __init__(self, folder: Path, kafka: Kafka, drain_per_s: float = 500.0) -> None:
         self.host = f"host-{uuid4().hex[:8]}"
         self.spool = Spool.open(folder / "spool", 10_000_000)
-        self.forwarder = Forwarder(bootstrap, self.spool, drain_per_s)
+        self.forwarder = Forwarder(kafka, self.spool, drain_per_s)
 
     def measure(self, ticks: int, size: int = 0) -> None:
         """Append so many ticks."""
@@ -59,10 +60,10 @@ class Stream:
         """Return once Kafka has acknowledged everything."""
         await until(lambda: not self.spool.depth, seconds)
 
-    async def arrived(self, bootstrap: str) -> list[int]:
+    async def arrived(self, kafka: Kafka) -> list[int]:
         """Return the numbers of this host's ticks in Kafka, in their order there."""
         found = []
-        async with consumer(bootstrap, HOST_TICKS) as reader:
+        async with consumer(kafka, HOST_TICKS) as reader:
             ends = await reader.end_offsets(list(reader.assignment()))
             while any([await reader.position(partition) < end for partition, end in ends.items()]):
                 for records in (await reader.getmany(timeout_ms=200)).values():
@@ -94,7 +95,7 @@ async def started(data: Path) -> Node:
     return await node.start(data, heap_mb=HEAP_MB, detach=False)
 
 
-async def test_ticks_arrive_in_order_and_leave_the_spool(tmp_path: Path, kafka: str) -> None:
+async def test_ticks_arrive_in_order_and_leave_the_spool(tmp_path: Path, kafka: Kafka) -> None:
     stream = Stream(tmp_path, kafka)
     stream.measure(300, size=4000)
 
@@ -108,7 +109,7 @@ async def test_ticks_arrive_in_order_and_leave_the_spool(tmp_path: Path, kafka: 
     assert stream.forwarder.last_ack_at is not None
 
 
-async def test_the_last_ticks_are_flushed_when_the_process_ends(tmp_path: Path, kafka: str) -> None:
+async def test_the_last_ticks_are_flushed_when_the_process_ends(tmp_path: Path, kafka: Kafka) -> None:
     stream = Stream(tmp_path, kafka)
 
     async with stream.forwarding():
@@ -119,7 +120,7 @@ async def test_the_last_ticks_are_flushed_when_the_process_ends(tmp_path: Path, 
     assert await stream.arrived(kafka) == list(range(1, 21))
 
 
-async def test_a_backlog_goes_no_faster_than_asked(tmp_path: Path, kafka: str) -> None:
+async def test_a_backlog_goes_no_faster_than_asked(tmp_path: Path, kafka: Kafka) -> None:
     """100 ticks at 50 a second: two seconds, less what the last batch need not wait."""
     stream = Stream(tmp_path, kafka, drain_per_s=50)
     stream.measure(100)
@@ -132,7 +133,7 @@ async def test_a_backlog_goes_no_faster_than_asked(tmp_path: Path, kafka: str) -
     assert 1.3 < asyncio.get_running_loop().time() - began < 4.0
 
 
-async def test_a_tick_too_large_for_kafka_does_not_hold_up_the_others(tmp_path: Path, kafka: str) -> None:
+async def test_a_tick_too_large_for_kafka_does_not_hold_up_the_others(tmp_path: Path, kafka: Kafka) -> None:
     stream = Stream(tmp_path, kafka)
     stream.measure(1)
     stream.measure(1, size=2_000_000)
@@ -146,18 +147,18 @@ async def test_a_tick_too_large_for_kafka_does_not_hold_up_the_others(tmp_path: 
 
 
 async def test_kafka_that_comes_after_the_collector_gets_everything(tmp_path: Path, broker_folder: Path) -> None:
-    address = (await started(broker_folder)).bootstrap
+    kafka = (await started(broker_folder)).kafka
     node.stop(broker_folder)
-    stream = Stream(tmp_path, address)
+    stream = Stream(tmp_path, kafka)
     stream.measure(50)
 
     async with stream.forwarding():
         await until(lambda: stream.forwarder.trouble is not None)
-        assert (await started(broker_folder)).bootstrap == address
+        assert (await started(broker_folder)).kafka == kafka
         await stream.drained()
 
         assert stream.forwarder.trouble is None
-    assert await stream.arrived(address) == list(range(1, 51))
+    assert await stream.arrived(kafka) == list(range(1, 51))
 
 
 @pytest.mark.parametrize("patience_s", [0.5, 60.0], ids=["connection given up", "connection kept"])
@@ -167,8 +168,8 @@ async def test_a_broker_killed_in_the_middle_loses_nothing_and_changes_no_order(
     """Ticks may come twice; seen for the first time they come in order."""
     monkeypatch.setattr("collectors.forward.PATIENCE_S", patience_s)
     broker = await started(broker_folder)
-    await ensure_topics(broker.bootstrap, [HOST_TICKS])
-    stream = Stream(tmp_path, broker.bootstrap)
+    await ensure_topics(broker.kafka, [HOST_TICKS])
+    stream = Stream(tmp_path, broker.kafka)
     stream.measure(1500, size=4000)
 
     async with stream.forwarding():
@@ -182,7 +183,7 @@ async def test_a_broker_killed_in_the_middle_loses_nothing_and_changes_no_order(
         stream.measure(100)
         await stream.drained()
 
-    assert firsts(await stream.arrived(broker.bootstrap)) == list(range(1, 1701))
+    assert firsts(await stream.arrived(broker.kafka)) == list(range(1, 1701))
 
 
 async def test_a_broker_that_only_stands_still_is_in_trouble_until_it_goes_on(
@@ -191,7 +192,7 @@ async def test_a_broker_that_only_stands_still_is_in_trouble_until_it_goes_on(
     """Stopped for longer than the patience, here half a second in place of twenty: a new connection takes over."""
     monkeypatch.setattr("collectors.forward.PATIENCE_S", 0.5)
     broker = await started(broker_folder)
-    stream = Stream(tmp_path, broker.bootstrap)
+    stream = Stream(tmp_path, broker.kafka)
 
     async with stream.forwarding():
         stream.measure(10)
@@ -202,7 +203,7 @@ async def test_a_broker_that_only_stands_still_is_in_trouble_until_it_goes_on(
         os.kill(broker.pid, signal.SIGCONT)
         await stream.drained()
 
-    assert firsts(await stream.arrived(broker.bootstrap)) == list(range(1, 21))
+    assert firsts(await stream.arrived(broker.kafka)) == list(range(1, 21))
 
 
 def test_ten_minutes_without_kafka_and_kills_in_them_leave_no_gap_and_count_no_energy_twice(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from deploy import toml
 from pipeline.clock import Clock
+from pipeline.settings import Kafka
 
 ENTRY = "import sys; from deploy.cli import main; sys.exit(main())"
 
@@ -21,7 +23,7 @@ class Deployment:
     """A folder with settings that several workers share; site and groups of its own."""
 
     folder: Path
-    bootstrap: str
+    kafka: Kafka
     clock: Clock
     site: str
     interval_s: int
@@ -78,13 +80,12 @@ class Deployment:
             thread.join()
 
 
-def deployment(folder: Path, bootstrap: str, clock: Clock, interval_s: int = 60) -> Deployment:
+def deployment(folder: Path, kafka: Kafka, clock: Clock, interval_s: int = 60) -> Deployment:
     """Write the settings of a deployment in *folder*."""
-    made = Deployment(folder, bootstrap, clock, f"site-{uuid4().hex[:8]}", interval_s)
+    made = Deployment(folder, kafka, clock, f"site-{uuid4().hex[:8]}", interval_s)
     made.config.write_text(
         f"""
-[kafka]
-bootstrap = "{bootstrap}"
+{toml.table("kafka", kafka)}
 [clock]
 word = "{clock}"
 [site]

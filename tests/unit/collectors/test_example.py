@@ -19,6 +19,7 @@ def test_it_has_no_table_and_no_key_that_nobody_reads() -> None:
     check_tables(EXAMPLE)
 
     assert load(EXAMPLE, "kafka", Kafka).bootstrap.count(",") == 2
+    assert set(tomllib.loads(EXAMPLE.read_text())["kafka"]) == set(Kafka.__struct_fields__)
     assert load(EXAMPLE, "site", Site).name == "site-1"
     assert load(EXAMPLE, "collector", settings.Collector).sources == ("nvml", "rapl", "redfish")
     assert [engine.kind for engine in load_each(EXAMPLE, "engine", EngineSection)] == ["vllm"]
@@ -41,6 +42,7 @@ def test_the_actuators_example_is_settings_too_and_shows_every_lever_and_every_k
     check_tables(ACTUATOR)
     document = tomllib.loads(ACTUATOR.read_text())
 
+    assert load(ACTUATOR, "kafka", Kafka).username == "actuator-gpu-0001"
     assert load(ACTUATOR, "actuator", settings.Actuator).levers == ("nvml", "clocks", "slurm", "admission")
     assert set(document["actuator"]) == set(settings.Actuator.__struct_fields__) - {"simulated"}
     assert set(document["lever"]) == set(plugins.available("collectors.levers"))

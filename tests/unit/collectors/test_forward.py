@@ -10,8 +10,9 @@ import msgspec
 
 from collectors.forward import FLUSH_S, Forwarder
 from collectors.spool import Spool
+from pipeline.settings import Kafka
 
-NOWHERE = "127.0.0.1:9"
+NOWHERE = Kafka(bootstrap="127.0.0.1:9")
 
 
 def fill(spool: Spool, ticks: int) -> None:
@@ -46,7 +47,7 @@ async def test_kafka_away_at_the_start_is_said_and_nothing_is_lost(tmp_path: Pat
         forwarder = Forwarder(NOWHERE, spool)
 
         async with running(forwarder):
-            assert f"no Kafka at {NOWHERE}" in await until(forwarder)
+            assert f"no Kafka at {NOWHERE.bootstrap}" in await until(forwarder)
             fill(spool, 1)
             forwarder.wake()
 
@@ -70,7 +71,7 @@ async def test_a_machine_that_answers_and_is_no_kafka_is_said_too(tmp_path: Path
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with Spool.open(tmp_path / "spool", 1_000_000) as spool:
-        forwarder = Forwarder(f"127.0.0.1:{port}", spool)
+        forwarder = Forwarder(Kafka(bootstrap=f"127.0.0.1:{port}"), spool)
 
         async with server, running(forwarder):
             assert f"no Kafka at 127.0.0.1:{port}" in await until(forwarder)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from doubles.commands import NOON
 from doubles.engine_server import Play, playing
+from doubles.rolled import counted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from collectors.rates import MAX_JOBS, Rates
 from collectors.scrape import EngineReading, EngineSection, Scraper
 from collectors.tokens import Tokens
 from collectors.trails import Bursts, Point, Rate, Trail
-from pipeline.energy import tokens_between
 from pipeline.messages.telemetry import GpuSample, HostTick, JobSample, LatencyBuckets, Tier, Workload
 
 TRAIN = Claim(job="train", tier=Tier.T3, workload=Workload.TRAINING, served_model="llama-70b")
@@ -380,11 +380,11 @@ def test_every_engine_serves_100_tokens_a_second_across_its_page(kind: str) -> N
     first = 180 if reading.counted_at_finish else 10  # the third burst, or a window
     by_second = [tick.jobs[0].tokens_per_s for tick in ticks]
     known = [second for second, rate in enumerate(by_second) if rate is not None]
-    counted = sum(tokens for earlier, later in pairwise(ticks) for _, tokens in tokens_between(earlier, later))
+    total = counted(ticks)
 
     assert {by_second[second] for second in known} == {100}
     assert known == [*range(first, 240), *range(240 + first, 481)]
-    assert counted == (18000 + 24000 if reading.counted_at_finish else 23900 + 24000)  # 0…239 and 240…480
+    assert total == (18000 + 24000 if reading.counted_at_finish else 23900 + 24000)  # 0…239 and 240…480
 
 
 def test_an_engine_out_of_step_is_served_right_across_its_page() -> None:
@@ -707,4 +707,4 @@ def test_however_often_it_ticks_the_tokens_between_first_and_last_are_the_same(
     for number, reading in enumerate(chosen):
         ticks.append(host_tick(number, (), jobs(reading.at, [], {}, {}, [reading], rates)))
 
-    assert sum(tokens for one, two in pairwise(ticks) for _, tokens in tokens_between(one, two)) == count
+    assert counted(ticks) == count

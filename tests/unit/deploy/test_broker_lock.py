@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.broker.lock import KAFKA_VERSION, Jar, parse, pinned
+from deploy.broker.lock import KAFKA, KAFKA_VERSION, MIRROR, Jar, parse, pinned
 
 #: SHA-256 of the three bytes "abc" (FIPS 180-2, appendix B.1).
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -39,8 +39,18 @@ def test_only_the_recorded_bytes_are_the_jar(tmp_path: Path) -> None:
     assert not jar().matches(file)
 
 
-def test_the_lock_pins_one_version_of_each_jar_and_kafka_itself() -> None:
-    names = [(jar.group, jar.artifact) for jar in pinned()]
+@pytest.mark.parametrize("lock", [KAFKA, MIRROR])
+def test_a_lock_pins_one_version_of_each_jar_and_kafka_itself(lock: Path) -> None:
+    names = [(jar.group, jar.artifact) for jar in pinned(lock)]
 
     assert len(names) == len(set(names))
-    assert {jar.version for jar in pinned() if jar.group == "org.apache.kafka"} == {KAFKA_VERSION}
+    assert {jar.version for jar in pinned(lock) if jar.group == "org.apache.kafka"} == {KAFKA_VERSION}
+
+
+def test_two_locks_agree_on_what_both_programs_need() -> None:
+    """Both fill one cache folder, where a jar is known by its file name alone."""
+    broker, mirror = ({jar.name: jar for jar in pinned(lock)} for lock in (KAFKA, MIRROR))
+    shared = broker.keys() & mirror.keys()
+
+    assert "kafka-clients-4.3.1.jar" in shared
+    assert {name: broker[name] for name in shared} == {name: mirror[name] for name in shared}

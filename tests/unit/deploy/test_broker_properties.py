@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deploy.broker.properties import cluster_id, last_meaningful_line, last_port, render, server
+from deploy.broker.properties import Proxied, behind, cluster_id, last_meaningful_line, last_port, render, server
 
 
 def test_the_node_is_broker_and_controller_on_loopback_only() -> None:
@@ -26,6 +26,17 @@ def test_every_internal_topic_has_one_copy() -> None:
 
     assert len(copies) == 4
     assert set(copies.values()) == {"1"}
+
+
+def test_who_comes_through_a_proxy_is_told_the_proxys_port_and_who_does_not_is_not() -> None:
+    settings = behind(server(Path("/data"), 4000, 4001), Proxied(port=4002, advertised=5000))
+
+    assert settings["listeners"].endswith(
+        "BROKER://127.0.0.1:4000,CONTROLLER://127.0.0.1:4001,PROXIED://127.0.0.1:4002"
+    )
+    assert settings["advertised.listeners"].split(",")[::2] == ["BROKER://127.0.0.1:4000", "PROXIED://127.0.0.1:5000"]
+    assert settings["listener.security.protocol.map"].split(",")[2] == "PROXIED:PLAINTEXT"
+    assert last_port(render(settings)) == 4000
 
 
 def test_java_reads_back_backslashes_and_letters_beyond_ascii() -> None:

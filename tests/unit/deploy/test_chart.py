@@ -181,6 +181,32 @@ def test_values_that_cannot_be_meant_are_refused(tmp_path: Path, values: Documen
     assert complaint in told.stderr
 
 
+def test_the_two_processes_are_two_principals(tmp_path: Path) -> None:
+    """What is common is said once; a password in the open is no value at all."""
+    secrets = "/run/firmwatt/secrets/kafka"
+    values: Document = {
+        "kafka": {"bootstrap": "kafka-1:9093", "security": "sasl_ssl", "ca_file": f"{secrets}/ca.pem"},
+        "collector": {"kafka": {"username": "collector", "password_file": f"{secrets}/collector"}},
+        "actuator": {"enabled": True, "kafka": {"username": "actuator", "password_file": f"{secrets}/actuator"}},
+    }
+    chart = rendered(tmp_path, values)
+
+    found = {part: load(settings_file(chart, part, tmp_path), "kafka", Kafka) for part in ("collector", "actuator")}
+
+    assert {part: (kafka.username, kafka.password_file) for part, kafka in found.items()} == {
+        "collector": ("collector", f"{secrets}/collector"),
+        "actuator": ("actuator", f"{secrets}/actuator"),
+    }
+    assert {(kafka.bootstrap, kafka.ca_file) for kafka in found.values()} == {("kafka-1:9093", f"{secrets}/ca.pem")}
+    assert helm(tmp_path, {"collector": {"kafka": {"password": "hunter2"}}}).returncode != 0
+
+
+def test_every_key_of_kafka_can_be_set(tmp_path: Path) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+
+    assert set(schema["properties"]["kafka"]["properties"]) == set(Kafka.__struct_fields__)
+
+
 def test_every_value_is_described() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 

@@ -17,7 +17,7 @@ from pipeline.settings import ClockSection, Kafka, Section, Site, load
 def test_every_process_accepts_its_section(tmp_path: Path) -> None:
     """A key that a part does not know would stop it at the start; none does."""
     layout = config.Layout(
-        folder=tmp_path, bootstrap="127.0.0.1:1", options=Options(hosts=3), clock=Clock(ORIGIN, 0.0, 2.0)
+        folder=tmp_path, kafka=Kafka(bootstrap="127.0.0.1:1"), options=Options(hosts=3), clock=Clock(ORIGIN, 0.0, 2.0)
     )
     kinds: dict[str, type[Section]] = {
         "kafka": Kafka,

@@ -1,26 +1,27 @@
 """What could be let go: measured draw minus the draw at the set-point, and never more than was measured."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from math import nan
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from doubles.rolled import close, feed, fresh
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.pipeline.ticks import at, gpu, job, tick
 
-from pipeline.capacity import LastTwo, load_w, quantile, relief_w, site_partial
+from pipeline import frames
+from pipeline.capacity import quantile, site_partials
 from pipeline.messages.telemetry import CAP_SHARES, GpuSample, HostTick, Quality, SitePartial, Tier
-from pipeline.rollup import Partition
 
 NOW = at(10)
 LOWEST, SEVENTY = len(CAP_SHARES) - 1, CAP_SHARES.index(0.7)
 
 
 def partial(*ticks: HostTick) -> SitePartial:
-    return site_partial("site-1", 0, NOW, [LastTwo(one) for one in ticks], 0)
+    (figure,) = site_partials(feed(fresh(), ticks), frames.micros(NOW))
+    return figure
 
 
 def relief(*gpus: GpuSample, level: int = LOWEST, seconds: float = 10) -> float:
@@ -77,16 +78,15 @@ def test_a_host_silent_or_ahead_by_more_than_five_seconds_keeps_its_load_and_los
 
 
 def test_load_is_the_chassis_meter_where_there_is_one() -> None:
-    assert load_w(tick(1, chassis_w=1000.0)) == 1000.0
-    assert load_w(tick(1, gpus=(gpu(), gpu("gpu-1", power_w=None)))) == 600.0
+    assert partial(tick(1, chassis_w=1000.0)).load_kw == 1.0
+    assert partial(tick(1, gpus=(gpu(), gpu("gpu-1", power_w=None)))).load_kw == 0.6
 
 
 def test_tokens_per_second_come_from_the_last_two_ticks() -> None:
     """150 tokens in 2 s are 75 a second."""
     before, now = tick(1, 8, jobs=(job(100.0),)), tick(2, 10, jobs=(job(250.0),))
-    figure = site_partial("site-1", 0, NOW, [LastTwo(now, before)], 0)
 
-    assert figure.pools[0].tokens_per_s == 75.0
+    assert partial(before, now).pools[0].tokens_per_s == 75.0
     assert partial(now).pools[0].tokens_per_s is None
 
 
@@ -100,28 +100,27 @@ def test_ages_are_those_of_the_newest_ticks() -> None:
 
 def test_an_overtaken_tick_does_not_hold_the_gauge_back() -> None:
     """Tick 3 is here before tick 2: the gauge shows it at once."""
-    partition = Partition(0, timedelta(minutes=1))
-    partition.add(tick(1, gpus=(gpu(power_w=100.0),)), 0)
-    partition.add(tick(3, gpus=(gpu(power_w=300.0),)), 1)
+    ticks = (tick(1, gpus=(gpu(power_w=100.0),)), tick(3, gpus=(gpu(power_w=300.0),)))
 
-    assert partition.gauges(["site-1"], at(3))[0].load_kw == pytest.approx(0.3)
+    assert partial(*ticks).load_kw == 0.3
+    assert partial(*ticks, tick(2, gpus=(gpu(power_w=200.0),))).load_kw == 0.3
 
 
 def test_ticks_no_published_interval_holds_are_counted_as_open() -> None:
-    partition = Partition(0, timedelta(minutes=1))
-    for offset, seconds in enumerate((0, 59, 60, 61)):
-        partition.add(tick(offset + 1, seconds), offset)
+    partition = feed(fresh(), [tick(number, seconds) for number, seconds in enumerate((0, 59, 60, 61), start=1)])
 
-    assert partition.gauges(["site-1"], at(62))[0].ticks_open == 4
-    partition.closed(["site-1"], at(65))
-    assert partition.gauges(["site-1"], at(65))[0].ticks_open == 2
+    assert partition.ticks_open("site-1") == 4
+    close(partition, 65)
+    assert partition.ticks_open("site-1") == 2
 
 
-@given(st.lists(st.floats(0, 1000), max_size=30), st.lists(st.floats(0, 1000), min_size=1, max_size=5))
-def test_relief_by_suffix_sums_is_the_sum_over_gpus(draws: list[float], caps: list[float]) -> None:
-    expected = [sum(max(0.0, draw - cap) for draw in draws) for cap in caps]
+@given(st.lists(st.integers(0, 900), max_size=30))
+@settings(max_examples=25)
+def test_relief_is_the_sum_over_gpus(draws: list[int]) -> None:
+    """Whole watts under a cap of 0.7 × 700 = 490 W."""
+    gpus = tuple(gpu(f"gpu-{number}", power_w=float(draw)) for number, draw in enumerate(draws))
 
-    assert relief_w(draws, caps) == pytest.approx(expected, abs=1e-6)
+    assert relief(*gpus, level=SEVENTY) == pytest.approx(sum(max(0, draw - 490) for draw in draws) / 1000)
 
 
 @dataclass(frozen=True)
@@ -162,6 +161,7 @@ def harmed(series: list[HostTick], harm: Harm) -> list[HostTick]:
 
 
 @given(st.lists(st.floats(0, 900), min_size=4, max_size=4), HARMS)
+@settings(max_examples=25)
 def test_relief_never_rises_when_telemetry_is_lost_delayed_or_spoilt(
     draws: list[float], harms: list[tuple[int, Harm]]
 ) -> None:
@@ -178,8 +178,5 @@ def test_relief_never_rises_when_telemetry_is_lost_delayed_or_spoilt(
 
 
 def total_relief(series: list[list[HostTick]]) -> list[float]:
-    partition = Partition(0, timedelta(minutes=1))
-    for offset, one in enumerate(one for ticks in series for one in ticks):
-        partition.add(one, offset)
-    (figure,) = partition.gauges(["site-1"], NOW)
+    figure = partial(*(one for ticks in series for one in ticks))
     return [sum(pool.relief_kw[level] for pool in figure.pools) for level in range(len(CAP_SHARES))]

@@ -1,16 +1,19 @@
 """The commands: topology, baseline, and what they say to wrong words."""
 
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipeline import app, archive, baseline_cli, cli
+from pipeline import app, archive, baseline_cli, cli, storage
 from pipeline.calendar import Calendar
 from pipeline.errors import ConfigError, InsufficientDataError, UnknownPluginError
+from pipeline.fence import Fence
 from pipeline.market_topics import MARKET_TOPICS
 from pipeline.pipeline_settings import Pipeline
+from pipeline.settings import Kafka
 from pipeline.topics import TOPICS
 
 EVENT = ["--start", "2026-07-23T17:00:00-07:00", "--end", "2026-07-23T18:00:00-07:00"]
@@ -21,7 +24,7 @@ def load(archive_path: Path, *, simulated: bool) -> Path:
     start = Calendar("America/Los_Angeles").bounds(date(2026, 6, 23)).start
     starts = [start + timedelta(hours=hour) for hour in range(31 * 24)]
     frame = pl.DataFrame({"start": starts, "load_kw": [1000.0] * len(starts)})
-    archive.backfill(archive_path, "site-1", frame, timedelta(hours=1), simulated=simulated)
+    archive.backfill(storage.at(archive_path), "site-1", frame, timedelta(hours=1), start, simulated=simulated)
     return archive_path
 
 
@@ -85,13 +88,20 @@ def test_an_unknown_method_is_answered_with_those_there_are(history: Path) -> No
 
 
 def test_the_faust_application_is_wired_without_connecting() -> None:
-    """Two agents, two tables, three topics; nothing listens at the address."""
+    """Four agents, of which two bring the sites together; one table; nothing listens at the address."""
 
-    async def nowhere(_: object) -> None:
-        raise AssertionError
+    async def nowhere(topic: object, message: object) -> None:
+        raise AssertionError(topic, message)
 
-    built = app.build("127.0.0.1:9,127.0.0.1:10", Pipeline(group="wired"), nowhere, nowhere, lambda: datetime.now(UTC))  # noqa: TID251 - never called
+    built = app.build(
+        Kafka(bootstrap="127.0.0.1:9,127.0.0.1:10"),
+        Pipeline(group="wired"),
+        nowhere,
+        lambda: datetime.now(UTC),  # noqa: TID251 - never called
+        fence=Fence(3600.0),
+        passed_over=Counter(),
+    )
 
-    assert set(built.agents) == {"site", "interval"}
-    assert set(built.tables) == {"site-partials", "open-intervals"}
+    assert set(built.agents) == {"site", "interval", "portfolio-sites", "portfolio"}
+    assert set(built.tables) == {"site-intervals"}
     assert [str(url) for url in built.conf.broker] == ["kafka://127.0.0.1:9", "kafka://127.0.0.1:10"]

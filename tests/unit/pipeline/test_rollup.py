@@ -1,34 +1,20 @@
 """Ticks to closed intervals: every figure depends on which ticks there are, not on how or how often they came."""
 
 import random
-from collections.abc import Iterable
-from datetime import timedelta
 
+import msgspec
+import numpy as np
 import pytest
-from hypothesis import given
+from doubles.rolled import MINUTE, close, feed, figures, fresh, rolled
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.pipeline.ticks import NOON, at, gpu, job, steady, tick
 
+from pipeline import frames
 from pipeline.interval import Interval
-from pipeline.messages.telemetry import HostTick, IntervalPartial, Quality, Tier
+from pipeline.messages.telemetry import HostTick, Quality, Tier
 from pipeline.rollup import Partition
-from pipeline.site import merged_interval
-
-MINUTE = timedelta(minutes=1)
-LATER = at(600)
-
-
-def rolled(ticks: Iterable[HostTick], number: int = 0) -> Partition:
-    partition = Partition(number, MINUTE, NOON)
-    for offset, one in enumerate(ticks):
-        partition.add(one, offset)
-    return partition
-
-
-def figures(ticks: Iterable[HostTick]) -> dict[int, IntervalPartial]:
-    """Return the closed figures by minute after noon."""
-    closed = rolled(ticks).closed(["site-1"], LATER)
-    return {(figure.interval.start - NOON) // MINUTE: figure for figure in closed}
+from pipeline.site_figures import merged_interval
 
 
 def test_energy_is_the_difference_of_the_counters_at_the_interval_s_ends() -> None:
@@ -115,116 +101,196 @@ def test_a_host_that_falls_silent_is_missing_from_the_next_interval_and_known_to
 
 
 def test_a_partition_without_hosts_says_so_for_every_interval() -> None:
-    (figure,) = Partition(3, MINUTE, NOON).closed(["site-1"], at(70))
+    partition = fresh(3)
+    partition.due(NOON, quiet_until=NOON)  # nothing has ever been read: intervals begin now
+
+    ((figure,), _) = close(partition, 70)
 
     assert figure.interval == Interval(NOON, at(60))
     assert (figure.partition, figure.hosts, figure.energy_kwh, figure.covered_share) == (3, 0, 0.0, 0.0)
 
 
-def test_an_interval_is_published_five_seconds_after_its_end_and_only_once() -> None:
-    partition = rolled(steady(66))
+def test_an_interval_is_closed_by_the_first_record_that_kafka_received_five_seconds_after_its_end() -> None:
+    partition = rolled(steady(64))
 
-    assert partition.closed(["site-1"], at(64.9)) == []
-    assert len(partition.closed(["site-1"], at(65))) == 1
-    assert partition.closed(["site-1"], at(66)) == []
+    assert close(partition, 64.9) == ([], [])
+    assert len(close(partition, 65)[0]) == 1
+    assert close(partition, 66) == ([], [])
 
 
 def test_the_round_that_publishes_a_figure_counts_its_ticks_as_open_no_more() -> None:
-    """66 seconds of ticks, the first 60 in the figure of 12:00; none is in both, before, in and after that round."""
-    partition = rolled(steady(65))
-    rounds = [partition.due(["site-1"], at(seconds)) for seconds in (64, 65, 66)]
+    """Ticks of 12:00 are 60; none is in both figure and gauge, before, in and after the round that closes it."""
+    partition, rounds = rolled(steady(64)), []
+    for second in (64, 65, 66):
+        feed(partition, list(steady(70))[second : second + 1])
+        news = partition.due(at(second))
+        rounds.append(([figure.ticks for figure in news.partials], news.gauges[0].ticks_open))
 
-    assert [([figure.ticks for figure in closed], gauge.ticks_open) for closed, (gauge,) in rounds] == [
-        ([], 66),
-        ([60], 6),
-        ([], 6),
-    ]
+    assert rounds == [([], 65), ([60], 6), ([], 7)]
 
 
-def test_ticks_that_come_after_the_figure_correct_it() -> None:
-    """The host's way to Kafka was blocked for 20 s; nothing of the minute is lost."""
+def test_while_records_are_left_to_read_the_clock_closes_nothing() -> None:
+    """A worker that was away an hour reads on first: what it has not read yet is not missing."""
+    partition = rolled(steady(50))
+
+    assert partition.due(at(3600)).partials == []
+    assert partition.due(at(66), quiet_until=at(65)).partials[0].ticks == 51
+
+
+def test_ticks_that_come_after_the_figure_are_a_correction_and_the_figure_stays() -> None:
+    """
+    The host's way to Kafka was blocked from 12:00:50 on, for 20 s; other hosts' records close the minute meanwhile.
+
+    49 of 60 s are in the figure, 10 ticks and the rest of the 36 kJ in the correction; together nothing is missing.
+    """
     ticks = list(steady(70))
     partition = rolled(ticks[:50])
-    (first,) = partition.closed(["site-1"], at(65))
+    ((first,), _) = close(partition, 65)
 
-    for offset, late in enumerate(ticks[50:], start=50):
-        partition.add(late, offset)
-    (second,) = partition.closed(["site-1"], at(72))
+    feed(partition, ticks[50:], delay_s=20)
+    again, (correction,) = close(partition, 72)
 
-    assert first.covered_share == pytest.approx(49 / 60)
-    assert second == figures(ticks)[0]
+    assert (first.ticks, first.covered_host_s, again) == (50, 49.0, [])
+    assert (correction.ticks, correction.covered_host_s, correction.hosts) == (10, 11.0, 0)
+    assert (correction.first_late, correction.last_late) == (at(50), at(59))
+    assert first.energy_kwh + correction.energy_kwh == pytest.approx(0.01, abs=1e-12)
+    assert close(partition, 73) == ([], []), "and is published once"
+
+
+def test_a_correction_holds_all_that_ever_came_late() -> None:
+    """Late ticks in two parts: the second correction replaces the first and holds both."""
+    ticks = list(steady(70))
+    partition = rolled(ticks[:40])
+    close(partition, 65)
+
+    feed(partition, ticks[40:50], delay_s=30)
+    _, (first,) = close(partition, 80)
+    feed(partition, ticks[50:60], delay_s=30)
+    _, (second,) = close(partition, 90)
+
+    assert (first.ticks, second.ticks) == (10, 20)
+    assert second.offset > first.offset
+
+
+def test_an_overtaken_tick_fills_its_hole() -> None:
+    """Tick 50 comes after tick 65: one tick is missing until it is there, and no energy ever was."""
+    ticks = list(steady(64))
+    overtaken = ticks.pop(49)
+    partition = rolled(ticks)
+    ((first,), _) = close(partition, 65)
+
+    feed(partition, [overtaken], delay_s=30)
+    _, (correction,) = close(partition, 90)
+
+    assert (first.ticks, first.ticks_missing, first.energy_kwh) == (59, 1, pytest.approx(0.01, abs=1e-12))
+    assert (correction.ticks, correction.ticks_missing, correction.energy_kwh) == (1, -1, 0.0)
+
+
+def test_a_late_tick_beside_a_boundary_moves_energy_over_it() -> None:
+    """
+    600 W until 12:01:00, 1 200 W after; nothing comes between the ticks at 54 s and 66 s, which closes the minute.
+
+    The 6 × 600 J + 6 × 1 200 J between them are shared out evenly, 5 400 J to each side, the first as a correction;
+    once the ticks between are there, it is 3 600 J before the boundary and 7 200 J after it.
+    """
+    ticks = [tick(n + 1, n, gpus=(gpu(energy_j=600.0 * n + 600.0 * max(0, n - 60)),)) for n in range(130)]
+    partition = rolled([*ticks[:55], *ticks[66:]])
+    (first, second), (guessed,) = close(partition, 130)
+    feed(partition, ticks[55:66], delay_s=100)
+
+    _, corrections = close(partition, 200)
+
+    assert [figure.energy_kwh * 3.6e6 for figure in (first, second)] == pytest.approx([54 * 600, 54 * 1200 + 5400])
+    assert guessed.energy_kwh * 3.6e6 == pytest.approx(5400)
+    assert [one.energy_kwh * 3.6e6 for one in corrections] == pytest.approx([3600, 1800])
 
 
 def test_a_tick_from_another_year_does_not_publish_every_minute_since() -> None:
-    """A first start looks back an hour: 60 minutes before noon and the one after it, not half a million."""
-    partition = Partition(0, MINUTE)
-    partition.add(tick(1, -365 * 24 * 3600.0, host="wrong-clock"), 0)
-    for offset, one in enumerate(steady(70), start=1):
-        partition.add(one, offset)
+    """Its clock is a year slow: history, whatever it says; the minute after noon is the only one closed."""
+    partition = feed(fresh(), [tick(1, 0.0)])
+    partition.add([frames.encode(tick(1, -365 * 24 * 3600.0, host="wrong-clock"))], np.array([frames.micros(NOON)]), 2)
+    feed(partition, list(steady(70))[1:])
 
-    closed = partition.closed(["site-1"], at(65))
+    closed, corrections = close(partition, 65)
 
-    assert len(closed) == 60
-    assert closed[-1].ticks == 60
-
-
-def test_a_worker_that_was_away_does_not_give_up_on_an_overtaken_tick() -> None:
-    """
-    Tick 50 was overtaken by tick 51, then the worker stood still for 40 s in a rebalance.
-
-    When it looks at its clock before it reads on, the tick it waits for is still welcome: 60 ticks, none missing.
-    """
-    ticks = list(steady(70))
-    overtaken = ticks.pop(49)
-    partition = rolled(ticks[:50])
-
-    partition.closed(["site-1"], at(90))
-    for offset, one in enumerate([overtaken, *ticks[50:]], start=50):
-        partition.add(one, offset)
-    partition.closed(["site-1"], at(91))
-
-    (figure,) = (partial for (start, _), partial in partition.published.items() if start == NOON)
-    assert (figure.ticks, figure.ticks_missing) == (60, 0)
+    assert [(figure.interval.start, figure.ticks) for figure in closed] == [(NOON, 60)]
+    assert (corrections, partition.counts["too_late"]) == ([], 1)
 
 
-def test_a_settled_interval_is_history_and_is_not_touched_again() -> None:
-    partition = rolled(steady(70))
-    partition.closed(["site-1"], at(65))
+def test_records_that_are_no_ticks_open_no_interval() -> None:
+    partition = fresh()
+    partition.add([None, b"garbage"], np.array([frames.micros(NOON)] * 2), 2)
 
-    assert partition.settle(at(65)) == at(60)
-    partition.add(tick(1, 10, host="h9"), 99)
-    assert [figure.interval.start for figure in partition.closed(["site-1"], at(130))] == [at(60)]
-
-
-def test_an_interval_waits_for_a_silent_host_two_minutes_and_no_longer() -> None:
-    partition = rolled([*steady(200), *steady(30, host="h2")])
-    partition.closed(["site-1"], at(179))
-
-    assert partition.settle(at(179)) == NOON
-    partition.closed(["site-1"], at(180))
-    assert partition.settle(at(180)) == at(60)
+    assert partition.due(at(1)).partials == []
+    assert (partition.offset, partition.counts["refused"]) == (2, 2)
 
 
-def test_replay_begins_ten_seconds_before_the_oldest_open_interval() -> None:
-    """Offsets count seconds here: 12:01 is open, so the record of second 50 is the first that is needed."""
-    partition = rolled(steady(70))
-    partition.closed(["site-1"], at(65))
-    partition.settle(at(65))
+def test_a_group_that_never_read_begins_an_hour_back_at_most() -> None:
+    """Its first record is an hour and a half late: 60 minutes are owed before the one it was received in, not 90."""
+    partition = feed(fresh(), [tick(1, 0.0)], delay_s=5400)
 
-    assert partition.low_water(71) == 50
+    closed, _ = close(partition, 5400 + 65)
+
+    assert closed[0].interval.start == at(1800)
 
 
-def test_replaying_from_the_low_water_mark_gives_the_same_figures() -> None:
-    ticks = [one for pair in zip(steady(130, 613.7), steady(130, 397.1, host="h2"), strict=True) for one in pair]
-    whole = rolled(ticks)
-    whole.closed(["site-1"], at(65))
-    open_from = whole.settle(at(65))
+def test_a_tick_that_is_further_ahead_than_five_seconds_is_passed_over() -> None:
+    """The host's clock runs 6 s ahead for 20 s: those ticks are missing, the energy is not; 4 s are only flagged."""
+    partition = rolled(list(steady(30)))
+    partition.add([frames.encode(tick(32, 37.0))], np.array([frames.micros(at(31))]), 32)
+    gauges = partition.due(at(31.2)).gauges
 
-    replayed = Partition(0, MINUTE, open_from)
-    for offset in range(whole.low_water(len(ticks)), len(ticks)):
-        replayed.add(ticks[offset], offset)
+    feed(partition, [tick(n + 1, n) for n in range(51, 66)])
+    ((figure,), _) = close(partition, 65)
 
-    assert replayed.closed(["site-1"], at(130)) == whole.closed(["site-1"], at(130))
+    assert (gauges[0].hosts_skewed, gauges[0].hosts_quarantined) == (1, 1)
+    assert gauges[0].pools[0].relief_kw[-1] == 0.0, "and nothing of its host is sold"
+    assert (figure.ticks, figure.ticks_missing) == (40, 20)
+    assert figure.energy_kwh == pytest.approx(0.01, abs=1e-12)
+    flagged = feed(fresh(), list(steady(5)), delay_s=-4).due(at(5)).gauges[0]
+    assert (flagged.hosts_skewed, flagged.hosts_quarantined) == (1, 0)
+
+
+def test_a_clock_that_is_steadily_behind_is_quarantined_and_a_backlog_is_not() -> None:
+    """8 s behind for 20 s is a wrong clock; a spool that is drained at double speed, from 30 s late on, is not."""
+    behind = feed(fresh(), steady(20), delay_s=8).due(at(28)).gauges[0]
+    drained = fresh()
+    for number, one in enumerate(steady(40)):
+        drained.add([frames.encode(one)], np.array([frames.micros(at(30 + number / 2))]), number + 1)
+
+    assert (behind.hosts_skewed, behind.hosts_quarantined) == (1, 1)
+    backlog = drained.due(at(50)).gauges[0]
+    assert (backlog.hosts_skewed, backlog.hosts_quarantined, backlog.hosts_stale) == (0, 0, 1)
+
+
+def test_longer_intervals_hold_what_the_shorter_ones_do() -> None:
+    """Five minutes at 600 W are 0.05 kWh and five times 0.01."""
+    partition = feed(fresh(0, MINUTE, 5 * MINUTE), steady(306))
+
+    closed, _ = close(partition, 306)
+
+    by_length = {
+        length: [figure.energy_kwh for figure in closed if figure.interval.length == length]
+        for length in (MINUTE, 5 * MINUTE)
+    }
+    assert by_length[MINUTE] == pytest.approx([0.01] * 5, abs=1e-12)
+    assert by_length[5 * MINUTE] == pytest.approx([0.05], abs=1e-12)
+
+
+def test_a_pool_knows_how_much_of_its_time_was_measured() -> None:
+    """Two GPUs for a minute, one without a counter: 120 GPU-seconds, 60 of them measured."""
+    gpus = [(gpu("gpu-0", energy_j=600.0 * n), gpu("gpu-1", energy_j=None)) for n in range(66)]
+    (pool,) = figures(tick(n + 1, n, gpus=both) for n, both in enumerate(gpus))[0].pools
+
+    assert (pool.gpu_s, pool.covered_gpu_s) == (120.0, 60.0)
+
+
+def test_pools_are_told_apart_by_engine() -> None:
+    ticks = [tick(n + 1, n, jobs=(job(10.0 * n, engine="vllm" if n < 31 else "sglang"),)) for n in range(66)]
+
+    pools = figures(ticks)[0].pools
+
+    assert [(pool.engine, pool.tokens) for pool in pools] == [("sglang", 290.0), ("vllm", 310.0)]
 
 
 def shuffled(ticks: list[HostTick], seed: int) -> list[HostTick]:
@@ -235,14 +301,19 @@ def shuffled(ticks: list[HostTick], seed: int) -> list[HostTick]:
 
 
 @given(seed=st.integers(0, 10_000))
+@settings(max_examples=25)
 def test_duplicates_and_reordering_change_nothing(seed: int) -> None:
     ticks = [one for number in range(3) for one in steady(70, 600.0 + number / 7, host=f"h{number}")]
 
-    assert figures(shuffled(ticks, seed))[0] == figures(ticks)[0]
+    (mixed, *_), _ = close(feed(fresh(), shuffled(ticks, seed)), 600)
+    plain = figures(ticks)[0]
+
+    assert msgspec.structs.replace(mixed, offset=0) == msgspec.structs.replace(plain, offset=0)
 
 
-@given(st.lists(st.floats(0, 2000), min_size=62, max_size=200))
-def test_intervals_add_up_to_the_counter(joules: list[float]) -> None:
+@given(st.lists(st.integers(0, 2000), min_size=62, max_size=200))
+@settings(max_examples=25)
+def test_intervals_add_up_to_the_counter(joules: list[int]) -> None:
     """Whatever the draw, the closed minutes hold what the counter moved between their ends, to rounding."""
     counter = [0.0]
     for moved in joules:
@@ -256,7 +327,14 @@ def test_intervals_add_up_to_the_counter(joules: list[float]) -> None:
     assert total_j == pytest.approx(counter[60 * minutes] - counter[0], rel=1e-9, abs=1e-6)
 
 
+def _begun(partition: Partition) -> Partition:
+    for closing in partition.closings.values():
+        closing.begin(frames.micros(NOON))
+    return partition
+
+
 @given(st.lists(st.integers(0, 3), min_size=6, max_size=6))
+@settings(max_examples=25)
 def test_spreading_hosts_over_partitions_changes_nothing(homes: list[int]) -> None:
     hosts = [list(steady(70, 500.0 + 37.3 * number, host=f"h{number}")) for number in range(6)]
     together = figures(one for ticks in hosts for one in ticks)[0]
@@ -264,7 +342,7 @@ def test_spreading_hosts_over_partitions_changes_nothing(homes: list[int]) -> No
     parts = []
     for number in range(4):
         own = [one for home, ticks in zip(homes, hosts, strict=True) if home == number for one in ticks]
-        parts.append(rolled(own, number).closed(["site-1"], at(65))[0])
+        parts.append(close(_begun(rolled(own, number)), 65)[0][0])
     merged = merged_interval(tuple(parts), 4, 1)
 
     assert merged.energy_kwh == pytest.approx(together.energy_kwh, rel=1e-12)
@@ -275,12 +353,12 @@ def test_spreading_hosts_over_partitions_changes_nothing(homes: list[int]) -> No
 def test_a_host_is_announced_once_and_again_when_its_pools_change() -> None:
     partition = rolled([tick(1)])
 
-    (record,) = partition.host_records()
+    (record,) = partition.due(at(1)).records
     assert (record.host, record.pools[0].gpus, record.pools[0].tier) == ("h1", 1, Tier.T3)
-    partition.add(tick(2), 1)
-    assert partition.host_records() == []
-    partition.add(tick(3, gpus=(gpu(tier=Tier.T1),)), 2)
-    assert partition.host_records()[0].pools[0].tier == Tier.T1
+    feed(partition, [tick(2)])
+    assert partition.due(at(2)).records == []
+    feed(partition, [tick(3, gpus=(gpu(tier=Tier.T1),))])
+    assert partition.due(at(3)).records[0].pools[0].tier == Tier.T1
 
 
 def test_tokens_lie_in_the_pools_of_the_job_s_gpus() -> None:

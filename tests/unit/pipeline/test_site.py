@@ -1,36 +1,14 @@
 """Partials to site figures: newest value of each partition, whatever order and however often they come."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
 
 import msgspec
 import pytest
-from unit.pipeline.ticks import H100, NOON, at
+from unit.pipeline.ticks import H100, at
 
-from pipeline.agents import interval, site
-from pipeline.interval import Interval
-from pipeline.messages.telemetry import (
-    CAP_SHARES,
-    IntervalPartial,
-    PoolLoad,
-    SiteCapacity,
-    SiteInterval,
-    SitePartial,
-    Tier,
-    Workload,
-)
-from pipeline.site import (
-    OpenInterval,
-    capacity,
-    due_second,
-    heard,
-    is_over,
-    merged_loads,
-    relief_at,
-    step,
-)
-
-MINUTE = Interval(NOON, at(60))
+from pipeline.agents import site
+from pipeline.messages.telemetry import CAP_SHARES, PoolLoad, SiteCapacity, SitePartial, Tier, Workload
+from pipeline.site import capacity, due_second, merged_loads, relief_at
 
 
 def pool(max_w: float = 700.0, relief_kw: tuple[float, ...] = (0.1,) * len(CAP_SHARES)) -> PoolLoad:
@@ -63,22 +41,6 @@ def partial(partition: int, seconds: float, load_kw: float = 1.0) -> SitePartial
     )
 
 
-def part(partition: int, energy_kwh: float = 1.0, hosts: int = 1, covered_share: float = 1.0) -> IntervalPartial:
-    return IntervalPartial(
-        site="site-1",
-        partition=partition,
-        interval=MINUTE,
-        energy_kwh=energy_kwh,
-        hosts=hosts,
-        hosts_partial=0,
-        covered_share=covered_share,
-        ticks=60,
-        ticks_missing=0,
-        pools=(),
-        simulated=True,
-    )
-
-
 def test_a_site_is_the_sum_of_its_partitions_as_old_as_the_oldest() -> None:
     """Made 0.5 s after the newer partial and 1 s after the older: the worst tick is 900 + 1 000 ms old."""
     figure = capacity([partial(0, 10), partial(1, 10.5, load_kw=2.0)], 8, at(11))
@@ -89,6 +51,15 @@ def test_a_site_is_the_sum_of_its_partitions_as_old_as_the_oldest() -> None:
     assert figure.age_p99_ms == 1900.0
     assert figure.pools[0].relief_kw[0] == 0.2
     assert figure.pools[0].tokens_per_s == 10.0
+
+
+def test_hosts_whose_clocks_are_wrong_are_counted_over_all_partitions() -> None:
+    """Two flagged and one quarantined, and one flagged elsewhere."""
+    here = msgspec.structs.replace(partial(0, 10), hosts_skewed=2, hosts_quarantined=1)
+    figure = capacity([here, msgspec.structs.replace(partial(1, 10), hosts_skewed=1)], 2, at(10))
+
+    assert figure is not None
+    assert (figure.hosts_skewed, figure.hosts_quarantined) == (3, 1)
 
 
 def test_a_partition_silent_for_more_than_five_seconds_takes_its_relief_with_it() -> None:
@@ -139,66 +110,8 @@ def test_a_higher_maximum_makes_relief_smaller_never_larger() -> None:
     assert merged_loads([pool(700.0, falling), pool(800.0)])[0].max_w == 800.0
 
 
-def spoken(*parts: IntervalPartial, now: datetime) -> OpenInterval:
-    state = None
-    for one in parts:
-        state = heard(state, one, now)
-    assert state is not None
-    return state
-
-
-def test_an_interval_is_published_when_all_partitions_are_in() -> None:
-    waiting = spoken(part(0), now=at(66))
-    assert step(waiting, 2, at(66)) == (waiting, None)
-
-    state, figure = step(heard(waiting, part(1, 2.0), at(67)), 2, at(67))
-
-    assert figure is not None
-    assert (figure.energy_kwh, figure.revision, figure.partitions, figure.ticks) == (3.0, 1, 2, 120)
-    assert step(state, 2, at(68)) == (state, None)
-
-
-def test_an_interval_is_published_twenty_seconds_after_its_end_with_what_there_is_and_revised_later() -> None:
-    waiting = spoken(part(0), now=at(61))
-    assert step(waiting, 2, at(80.9))[1] is None
-
-    state, first = step(waiting, 2, at(81))
-    _, second = step(heard(state, part(1, 2.0), at(90)), 2, at(90))
-
-    assert first is not None
-    assert second is not None
-    assert (first.revision, first.partitions, first.energy_kwh) == (1, 1, 1.0)
-    assert (second.revision, second.partitions, second.energy_kwh) == (2, 2, 3.0)
-
-
-def test_the_same_partial_again_makes_no_revision() -> None:
-    state, _ = step(spoken(part(0), part(1), now=at(66)), 2, at(66))
-
-    assert step(heard(state, part(1), at(70)), 2, at(70))[1] is None
-
-
-def test_after_an_outage_the_partitions_get_their_time_to_catch_up() -> None:
-    """The first partial comes an hour late; the wait runs from then."""
-    state = spoken(part(0), now=at(3660))
-
-    assert step(state, 2, at(3679))[1] is None
-    assert step(state, 2, at(3680))[1] is not None
-    assert not is_over(state, at(3660 + 3600))
-    assert is_over(state, at(3660 + 3601))
-
-
-def test_coverage_is_weighted_by_hosts_and_zero_of_nothing() -> None:
-    """Three hosts fully and one half covered is 3.5 of 4."""
-    _, figure = step(spoken(part(0, hosts=3), part(1, covered_share=0.5), now=at(66)), 2, at(66))
-    _, nothing = step(spoken(part(0, 0.0, hosts=0, covered_share=0.0), now=at(66)), 1, at(66))
-
-    assert figure is not None
-    assert nothing is not None
-    assert (figure.covered_share, nothing.covered_share) == (0.875, 0.0)
-
-
-async def stream(*messages: SitePartial | IntervalPartial) -> AsyncIterator[SitePartial | IntervalPartial]:
-    for message in messages:
+async def stream(*partials: SitePartial) -> AsyncIterator[SitePartial]:
+    for message in partials:
         yield message
 
 
@@ -208,7 +121,7 @@ async def published_capacities(*partials: SitePartial) -> list[SiteCapacity]:
     async def emit(figure: SiteCapacity) -> None:
         sent.append(figure)
 
-    await site.run(stream(*partials), {}, emit, 2, lambda: at(12))  # type: ignore[arg-type] # only these come
+    await site.run(stream(*partials), emit, 2, lambda: at(12))
     return sent
 
 
@@ -219,32 +132,11 @@ async def test_the_site_agent_publishes_each_second_once_and_ignores_what_is_old
     assert [figure.as_of for figure in figures] == [at(10), at(11)]
 
 
-async def published_intervals(*messages: SitePartial | IntervalPartial, clock: list[datetime]) -> list[SiteInterval]:
-    sent: list[SiteInterval] = []
-    table: dict[str, OpenInterval] = {}
-    instants = iter(clock)
+async def test_the_site_agent_keeps_sites_apart() -> None:
+    """Two sites, 1 kW and 2 kW in each of two partitions: neither waits for the other, nor counts what it sent."""
+    other = msgspec.structs.replace(partial(1, 10, load_kw=2.0), site="site-2")
+    figures = await published_capacities(
+        partial(0, 10), other, partial(1, 10), msgspec.structs.replace(partial(0, 10, load_kw=2.0), site="site-2")
+    )
 
-    async def emit(figure: SiteInterval) -> None:
-        sent.append(figure)
-
-    await interval.run(stream(*messages), table, emit, 2, lambda: next(instants))
-    return sent
-
-
-async def test_the_pulse_of_site_partials_ends_the_wait_for_a_dead_partition() -> None:
-    figures = await published_intervals(part(0), partial(0, 70), partial(0, 81), clock=[at(61), at(70), at(81)])
-
-    assert [(figure.revision, figure.partitions) for figure in figures] == [(1, 1)]
-
-
-async def test_an_old_interval_is_forgotten_and_does_not_speak_again() -> None:
-    late = at(60) + timedelta(hours=2)
-    figures = await published_intervals(part(0), part(1), partial(0, 7200), clock=[at(66), at(67), late])
-
-    assert len(figures) == 1
-
-
-def test_states_survive_the_table_s_encoding() -> None:
-    state, _ = step(spoken(part(0), part(1), now=at(66)), 2, at(66))
-
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=OpenInterval) == state
+    assert [(figure.site, figure.load_kw) for figure in figures] == [("site-1", 2.0), ("site-2", 4.0)]

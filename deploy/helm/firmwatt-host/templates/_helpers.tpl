@@ -64,7 +64,7 @@ plug-ins beside the mappings'.
 # Written by the chart {{ .root.Chart.Name }} {{ .root.Chart.Version }}.
 
 [kafka]
-{{- include "firmwatt.lines" $values.kafka }}
+{{- include "firmwatt.lines" (merge (deepCopy ((index $values .table).kafka | default dict)) $values.kafka) }}
 
 [site]
 {{- include "firmwatt.lines" $values.site }}

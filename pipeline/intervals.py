@@ -1,0 +1,180 @@
+"""
+Closing intervals: from totals to published figures, once, and what late ticks add to them afterwards. Pure.
+
+    pending   12:04 ├── totals ──┤           closed 5 s after 12:05, then never touched again
+    late      11:58 ├─ + ─┤                  all that came after 11:59:05, added up, published again with each change
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.counters import Flags, Ints
+from pipeline.frames import instant
+from pipeline.interval import Interval
+from pipeline.messages.telemetry import IntervalCorrection, IntervalPartial
+from pipeline.totals import BY_HOST, MJ_PER_KWH, US_PER_S, Totals, pool_intervals
+
+if TYPE_CHECKING:
+    from pipeline.rollup import Partition
+
+#: A host silent for longer than this is no longer expected.
+FORGET_US = 3_600_000_000
+#: Closed intervals are corrected for so long.
+KEEP_US = 72 * 3_600_000_000
+
+
+@dataclass(eq=False)
+class Late:
+    """What came after an interval was closed."""
+
+    totals: Totals
+    first_us: int
+    last_us: int
+    hosts: dict[int, int] = field(default_factory=dict)
+    """By site: hosts that the closed figure did not expect."""
+    changed: bool = True
+
+
+@dataclass(eq=False)
+class Closing:
+    """The intervals of one length that are open, and those that were closed not long ago."""
+
+    length_us: int
+    open_from_us: int = 0
+    """Start of the oldest that is open; 0: nothing was ever read."""
+    pending: dict[int, Totals] = field(default_factory=dict)
+    """By start."""
+    late: dict[int, Late] = field(default_factory=dict)
+    expected: dict[int, Flags] = field(default_factory=dict)
+    """By start of closed intervals: the hosts in their figures."""
+
+    def begin(self, oldest_us: int) -> None:
+        """Open the interval that *oldest_us* falls into and all later ones."""
+        if not self.open_from_us:
+            self.open_from_us = oldest_us // self.length_us * self.length_us
+
+    def has_ended(self, until_us: int) -> bool:
+        """Tell whether an open interval ends by *until_us*."""
+        return self.open_from_us > 0 and self.open_from_us + self.length_us <= until_us
+
+    def take(self, start_us: int, totals: Totals, measured_us: tuple[int, int] | None) -> None:
+        """Add *totals* of the shortest interval from *start_us* on; *measured_us*: its first and last late tick."""
+        start_us = start_us // self.length_us * self.length_us
+        if start_us >= self.open_from_us:
+            self.pending.setdefault(start_us, Totals()).add(totals)
+            return
+        first, last = measured_us or (start_us, start_us)
+        late = self.late.setdefault(start_us, Late(Totals(), first, last))
+        late.totals.add(totals)
+        late.first_us, late.last_us = min(late.first_us, first), max(late.last_us, last)
+        late.changed = True
+
+    def forget(self) -> None:
+        """Let go of what is too old to be corrected."""
+        oldest = self.open_from_us - KEEP_US
+        for known in (self.late, self.expected):
+            for start in [start for start in known if start < oldest]:
+                del known[start]
+
+
+def closed(state: "Partition", closing: Closing, ended_us: int) -> Iterator[IntervalPartial]:
+    """Yield the figures of the intervals that ended by *ended_us*, of every site."""
+    while closing.has_ended(ended_us):
+        start_us = closing.open_from_us
+        totals = closing.pending.pop(start_us, Totals())
+        expected = _expected(state, start_us, closing.length_us)
+        totals.add(_unmeasured(state, totals, expected, closing.length_us))
+        for site in state.every_site():
+            yield _partial(
+                state, Interval(instant(start_us), instant(start_us + closing.length_us)), site, totals, expected
+            )
+        closing.expected[start_us] = expected | _active(totals, len(state.hosts))
+        closing.open_from_us += closing.length_us
+        closing.forget()
+
+
+def _expected(state: "Partition", start_us: int, length_us: int) -> Flags:
+    """Return the hosts that are owed to an interval: heard of before its end, and not silent for an hour before it."""
+    first = np.array(state.first_us, dtype=np.int64)
+    there: Flags = (first < start_us + length_us) & (state.last_us() >= start_us - FORGET_US) & (first > 0)
+    return there
+
+
+def _active(totals: Totals, hosts: int) -> Flags:
+    active: Flags = (totals.host("ticks", hosts) != 0) | (totals.host("span_us", hosts) != 0)
+    return active
+
+
+def _unmeasured(state: "Partition", totals: Totals, expected: Flags, length_us: int) -> Totals:
+    """Return the time that expected hosts were not heard of: their GPUs were there, unmeasured."""
+    silent = np.where(expected, np.maximum(length_us - totals.host("span_us", len(expected)), 0), 0)
+    present: Ints = np.zeros(len(state.pools), dtype=np.int64)
+    for cohort in state.cohorts.values():
+        used = cohort.used[cohort.used["current"]]
+        if len(used) and cohort.gpus:
+            weights = np.repeat(silent[used["host"]], cohort.gpus)
+            present += np.bincount(used["pool"].ravel(), weights=weights, minlength=len(present)).astype(np.int64)
+    unmeasured = Totals()
+    unmeasured.columns["present_us"] = present
+    return unmeasured
+
+
+def _partial(state: "Partition", interval: Interval, site: str, totals: Totals, expected: Flags) -> IntervalPartial:
+    hosts = len(state.hosts)
+    mine = state.of_site(site)
+    length_us = round(interval.hours * 3600 * US_PER_S)
+    there = mine & (expected | _active(totals, hosts))
+    covered = np.minimum(totals.host("host_us", hosts)[there], length_us)
+    count = int(there.sum())
+    return IntervalPartial(
+        site=site,
+        partition=state.number,
+        interval=interval,
+        energy_kwh=int(totals.host("host_mj", hosts)[mine].sum()) / MJ_PER_KWH,
+        hosts=count,
+        hosts_partial=int((covered < length_us - 1).sum()),
+        covered_share=int(covered.sum()) / (count * length_us) if count else 0.0,
+        ticks=int(totals.host("ticks", hosts)[mine].sum()),
+        ticks_missing=int(totals.host("missing", hosts)[mine].sum()),
+        pools=pool_intervals(totals, state.pools, site),
+        simulated=bool(totals.host("simulated", hosts)[mine].any()),
+        covered_host_s=int(covered.sum()) / US_PER_S,
+        offset=state.offset,
+    )
+
+
+def corrected(state: "Partition", closing: Closing) -> Iterator[IntervalCorrection]:
+    """Yield what late ticks add to closed intervals, of those that have changed since the last call."""
+    hosts = len(state.hosts)
+    for start_us, late in sorted(closing.late.items()):
+        if not late.changed:
+            continue
+        late.changed = False
+        active = _active(late.totals, hosts)
+        known = closing.expected.get(start_us, np.zeros(0, dtype=np.bool_))
+        known = np.concatenate([known, np.zeros(hosts - len(known), dtype=np.bool_)])
+        closing.expected[start_us] = known | active
+        for number, site in enumerate(state.sites):
+            mine = state.of_site(site)
+            touched = any((late.totals.host(name, hosts)[mine] != 0).any() for name in BY_HOST)
+            if not touched and not pool_intervals(late.totals, state.pools, site):
+                continue
+            late.hosts[number] = late.hosts.get(number, 0) + int((active & mine & ~known).sum())
+            yield IntervalCorrection(
+                site=site,
+                partition=state.number,
+                interval=Interval(instant(start_us), instant(start_us + closing.length_us)),
+                energy_kwh=int(late.totals.host("host_mj", hosts)[mine].sum()) / MJ_PER_KWH,
+                covered_host_s=int(late.totals.host("host_us", hosts)[mine].sum()) / US_PER_S,
+                hosts=late.hosts[number],
+                ticks=int(late.totals.host("ticks", hosts)[mine].sum()),
+                ticks_missing=int(late.totals.host("missing", hosts)[mine].sum()),
+                pools=pool_intervals(late.totals, state.pools, site),
+                first_late=instant(late.first_us),
+                last_late=instant(late.last_us),
+                simulated=bool(late.totals.host("simulated", hosts)[mine].any()),
+                offset=state.offset,
+            )

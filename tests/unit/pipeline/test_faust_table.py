@@ -1,0 +1,90 @@
+"""A Faust table is what all writers of its changelog have said together, whoever wrote last."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from faust.types import TP
+
+from pipeline.faust_table import Table
+from pipeline.streams import faust
+
+LOG = TP("group-heights-changelog", 0)
+
+
+@dataclass
+class Record:
+    """A record of a changelog, as Faust hands it on: key and value, and where it stood."""
+
+    key: bytes
+    value: bytes | None
+    offset: int
+    tp: TP = LOG
+
+    @property
+    def message(self) -> "Record":
+        return self
+
+    @property
+    def partition(self) -> int:
+        number: int = self.tp.partition
+        return number
+
+
+def heights() -> tuple[Table[int], Any]:
+    """Return a table of which the higher state holds, and Faust's table in it; nothing connects."""
+    app: Any = faust.App("group", broker="kafka://127.0.0.1:9", store="memory://")
+    table: Table[int] = Table(app, "heights", int, 2, max)
+    return table, app.tables["heights"]
+
+
+def test_a_state_that_was_written_later_but_knows_less_takes_nothing_back() -> None:
+    """7 is what the owner wrote; 5 came after it from a worker that woke without its partitions."""
+    table, inside = heights()
+    inside.apply_changelog_batch(
+        [Record(b"peak", b"\x05", 0), Record(b"peak", b"\x07", 1), Record(b"peak", b"\x05", 2)]
+    )
+
+    assert dict(table) == {"peak": 7}
+
+
+def test_a_key_that_was_deleted_is_gone_until_it_is_written_again() -> None:
+    table, inside = heights()
+    inside.apply_changelog_batch([Record(b"peak", b"\x07", 0), Record(b"peak", None, 1), Record(b"hill", b"\x01", 2)])
+    assert dict(table) == {"hill": 1}
+
+    inside.apply_changelog_batch([Record(b"peak", b"\x02", 3)])
+
+    assert table["peak"] == 2
+
+
+async def test_who_follows_a_partition_keeps_it_and_goes_on_from_where_it_is() -> None:
+    """Partition 0 is its own, partition 1 it follows: neither is read again from the beginning."""
+    other = TP(LOG.topic, 1)
+    table, inside = heights()
+    inside.apply_changelog_batch([Record(b"mine", b"\x01", 8), Record(b"theirs", b"\x02", 4, other)])
+
+    await inside.on_recovery_completed({LOG}, {other})
+
+    assert dict(table) == {"mine": 1, "theirs": 2}
+    assert (inside.persisted_offset(LOG), inside.persisted_offset(other)) == (8, 4)
+    assert table.recoveries == 1
+
+
+async def test_what_belongs_to_others_is_let_go_of_and_read_anew_when_it_comes_back() -> None:
+    other = TP(LOG.topic, 1)
+    table, inside = heights()
+    inside.apply_changelog_batch([Record(b"mine", b"\x01", 8), Record(b"theirs", b"\x02", 4, other)])
+
+    await inside.on_recovery_completed({LOG}, set())
+
+    assert dict(table) == {"mine": 1}
+    assert inside.persisted_offset(other) is None
+
+
+def test_what_was_written_here_need_not_be_read_again() -> None:
+    """Kafka acknowledges 12 and then, late, 11."""
+    _, inside = heights()
+    inside.data.set_persisted_offset(LOG, 12)
+    inside.data.set_persisted_offset(LOG, 11)
+
+    assert inside.persisted_offset(LOG) == 12
