@@ -169,6 +169,11 @@ def _counts(status: Status) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "firmwatt_pipeline_kafka_errors", "Errors that Kafka's client told of", value=counts.get("kafka_errors", 0)
     )
+    yield CounterMetricFamily(
+        "firmwatt_pipeline_rereads",
+        "Times that a partition was read again because records were missing in between",
+        value=counts.get("rereads", 0),
+    )
     irregular = CounterMetricFamily(
         "firmwatt_pipeline_irregular_ticks",
         "Ticks that changed nothing or filled a hole, and holes given up, by reason",

@@ -283,7 +283,7 @@ def _add(cohort: Cohort, ran: Run, ticks: Ints, length_us: int) -> None:
     interval = ran.later["at_us"] // length_us
     before = ran.earlier["at_us"] // length_us
     crossing = np.flatnonzero(interval != before)
-    here = _split(cohort, ran, what, crossing, interval, length_us) if len(crossing) else _whole(what)
+    here = _split(cohort, ran, what, crossing, length_us) if len(crossing) else _whole(what)
     here |= {"missing": ran.later["seq"] - ran.earlier["seq"] - ticks, "ticks": ticks}
     marks = {"counted": what.counted, "simulated": ran.simulated}
     begins = np.flatnonzero(ran.first | (interval != before))

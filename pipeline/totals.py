@@ -119,6 +119,7 @@ def _by(groups: Any, values: Any, count: int) -> Ints:
 def pool_intervals(totals: Totals, pools: Pools, site: str) -> tuple[PoolInterval, ...]:
     """Return the pools of *site* that were there or used anything, in a fixed order."""
     columns = {name: totals.pool(name, len(pools)) for name in BY_POOL}
+    known = (columns["counted"] != 0) | (columns["tokens_milli"] != 0)  # a correction may take back what was counted
     there = np.flatnonzero(np.logical_or.reduce([columns[name] != 0 for name in BY_POOL]))
     mine = sorted((number for number in there.tolist() if pools.names[number].site == site), key=_order(pools))
     return tuple(
@@ -129,7 +130,7 @@ def pool_intervals(totals: Totals, pools: Pools, site: str) -> tuple[PoolInterva
             served_model=pools.names[number].served_model,
             engine=pools.names[number].engine,
             gpu_energy_kwh=int(columns["energy_mj"][number]) / MJ_PER_KWH,
-            tokens=int(columns["tokens_milli"][number]) / MILLI if columns["counted"][number] else None,
+            tokens=int(columns["tokens_milli"][number]) / MILLI if known[number] else None,
             gpu_s=int(columns["present_us"][number]) / US_PER_S,
             covered_gpu_s=int(columns["covered_us"][number]) / US_PER_S,
         )

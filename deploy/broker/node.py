@@ -30,7 +30,7 @@ from pipeline.settings import Kafka
 
 __all__ = ["Node", "Proxied", "State", "Status", "Variant", "kill", "launch", "new_cluster", "start", "status", "stop"]
 
-HEALTHY_S = 120.0
+HEALTHY_S = 240.0
 FORMAT_S = 60.0
 ANSWER_MS = 10_000
 POLL_S = 0.1
@@ -140,18 +140,20 @@ async def launch(
     detach: bool,
     cluster: str | None = None,
     users: str = "",
+    java_options: Sequence[str] = (),
 ) -> Node:
     """
     Start a node in the absolute folder *data* with *settings*, which let it listen on *port*; do not wait for it.
 
     Storage that was never used is formatted for *cluster*, by default one of its own, with *users*, which are arguments
-    of Kafka's tool (`keys.users`). Raise `EnvironmentProblem` if
-    Java, jars or space are missing, or if the storage cannot be formatted.
+    of Kafka's tool (`keys.users`). *java_options* come after our own. Raise `EnvironmentProblem` if Java, jars or space
+    are missing, or if the storage cannot be formatted.
     """
     program = java.find()
     jars.require_space(data, STORAGE_MB)
     classpath = ":".join(map(str, await jars.ensure(jars.cache_folder())))
     virtual_machine = [str(program), f"-Xmx{heap_mb}m", "-XX:+ExitOnOutOfMemoryError", "-Dlog4j2.level=WARN"]
+    virtual_machine += java_options
 
     state.properties(data).write_text(properties.render(settings), encoding="ascii")
     log = data / "broker.log"

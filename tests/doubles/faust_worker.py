@@ -1,6 +1,7 @@
 """The Faust half of a pipeline worker as a process, without telemetry: BOOTSTRAP PARTITIONS GROUP FOLDER."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,6 @@ from pipeline.kafka import Sender
 from pipeline.pipeline_settings import Pipeline
 from pipeline.settings import Kafka
 from pipeline.streams import use_quick_transport
-from pipeline.worker import quiet
 
 
 async def run(kafka: Kafka, settings: Pipeline) -> None:
@@ -38,7 +38,7 @@ async def run(kafka: Kafka, settings: Pipeline) -> None:
 
 
 if __name__ == "__main__":
-    quiet()
+    logging.disable(logging.CRITICAL)
     bootstrap, partitions, group, folder = sys.argv[1:]
     standbys = int(os.environ.get("STANDBYS", "0"))
     asyncio.run(

@@ -25,11 +25,11 @@ from pipeline.topics import ACKS, HOST_TICKS, SITE_INTERVALS
 
 pytestmark = pytest.mark.broker
 
-TICKS = list(steady(30, host="host-1"))
+TICKS = list(steady(29, host="host-1"))
 
 
 async def produce(kafka: Kafka) -> None:
-    """Send two sites' intervals, one of them twice and with a correction, answers of two days, and half a minute of ticks."""
+    """Send intervals of two sites, one of them twice and with a revision, answers of two days, half a minute of ticks."""
     async with bus.Sender(kafka) as sender:
         for number in range(20):
             for site in ("site-1", "dc/2"):

@@ -133,7 +133,8 @@ class Published:
     def figures(self, length: timedelta) -> dict[Any, Figure]:
         """Return all of them as the oracle writes them, empty ones left out."""
         found: defaultdict[Any, Figure] = defaultdict(Figure)
-        for one in (*self.partials.values(), *self.corrections.values()):
+        every: list[IntervalPartial | IntervalCorrection] = [*self.partials.values(), *self.corrections.values()]
+        for one in every:
             if one.interval.length != length:
                 continue
             figure = found[one.site, one.interval.start]
