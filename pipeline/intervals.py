@@ -49,7 +49,9 @@ class Closing:
     """By start."""
     late: dict[int, Late] = field(default_factory=dict)
     expected: dict[int, Flags] = field(default_factory=dict)
-    """By start of closed intervals: the hosts in their figures."""
+    """By start of closed intervals: the hosts in their figures…"""
+    sites: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """…and the sites that have a figure."""
 
     def begin(self, oldest_us: int) -> None:
         """Open the interval that *oldest_us* falls into and all later ones."""
@@ -75,7 +77,7 @@ class Closing:
     def forget(self) -> None:
         """Let go of what is too old to be corrected."""
         oldest = self.open_from_us - KEEP_US
-        for known in (self.late, self.expected):
+        for known in (self.late, self.expected, self.sites):
             for start in [start for start in known if start < oldest]:
                 del known[start]
 
@@ -87,10 +89,11 @@ def closed(state: "Partition", closing: Closing, ended_us: int) -> Iterator[Inte
         totals = closing.pending.pop(start_us, Totals())
         expected = _expected(state, start_us, closing.length_us)
         totals.add(_unmeasured(state, totals, expected, closing.length_us))
-        for site in state.every_site():
+        for site in (sites := state.every_site()):
             yield _partial(
                 state, Interval(instant(start_us), instant(start_us + closing.length_us)), site, totals, expected
             )
+        closing.sites[start_us] = tuple(sites)
         closing.expected[start_us] = expected | _active(totals, len(state.hosts))
         closing.open_from_us += closing.length_us
         closing.forget()
@@ -146,13 +149,37 @@ def _partial(state: "Partition", interval: Interval, site: str, totals: Totals, 
     )
 
 
-def corrected(state: "Partition", closing: Closing) -> Iterator[IntervalCorrection]:
-    """Yield what late ticks add to closed intervals, of those that have changed since the last call."""
+def nothing(state: "Partition", interval: Interval, site: str) -> IntervalPartial:
+    """Return the closed figure of a site of which nothing was known."""
+    return IntervalPartial(
+        site=site,
+        partition=state.number,
+        interval=interval,
+        energy_kwh=0.0,
+        hosts=0,
+        hosts_partial=0,
+        covered_share=0.0,
+        ticks=0,
+        ticks_missing=0,
+        pools=(),
+        simulated=False,
+        offset=0,  # any closed figure is of a higher one
+    )
+
+
+def corrected(state: "Partition", closing: Closing) -> Iterator[IntervalPartial | IntervalCorrection]:
+    """
+    Yield what late ticks add to closed intervals, of those that have changed since the last call.
+
+    A site that this partition did not know when the interval was closed has no figure yet: it gets one of nothing
+    first, so that there is something to correct.
+    """
     hosts = len(state.hosts)
     for start_us, late in sorted(closing.late.items()):
         if not late.changed:
             continue
         late.changed = False
+        interval = Interval(instant(start_us), instant(start_us + closing.length_us))
         active = _active(late.totals, hosts)
         known = closing.expected.get(start_us, np.zeros(0, dtype=np.bool_))
         known = np.concatenate([known, np.zeros(hosts - len(known), dtype=np.bool_)])
@@ -162,11 +189,14 @@ def corrected(state: "Partition", closing: Closing) -> Iterator[IntervalCorrecti
             touched = any((late.totals.host(name, hosts)[mine] != 0).any() for name in BY_HOST)
             if not touched and not pool_intervals(late.totals, state.pools, site):
                 continue
+            if site not in closing.sites.get(start_us, ()):
+                closing.sites[start_us] = (*closing.sites.get(start_us, ()), site)
+                yield nothing(state, interval, site)
             late.hosts[number] = late.hosts.get(number, 0) + int((active & mine & ~known).sum())
             yield IntervalCorrection(
                 site=site,
                 partition=state.number,
-                interval=Interval(instant(start_us), instant(start_us + closing.length_us)),
+                interval=interval,
                 energy_kwh=int(late.totals.host("host_mj", hosts)[mine].sum()) / MJ_PER_KWH,
                 covered_host_s=int(late.totals.host("host_us", hosts)[mine].sum()) / US_PER_S,
                 hosts=late.hosts[number],

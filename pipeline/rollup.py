@@ -245,8 +245,9 @@ class Partition:
         """Return the figures closed since the last call, and what late ticks have added to others since then."""
         self._add_up_late()
         partials, self.closed = self.closed, []
-        corrections = [one for closing in self.closings.values() for one in intervals.corrected(self, closing)]
-        return partials, corrections
+        late = [one for closing in self.closings.values() for one in intervals.corrected(self, closing)]
+        partials += [one for one in late if isinstance(one, IntervalPartial)]
+        return partials, [one for one in late if isinstance(one, IntervalCorrection)]
 
     def close(self, until_us: int) -> None:
         """Close the intervals that ended `LATENESS` before *until_us*, when Kafka received a record or would have."""

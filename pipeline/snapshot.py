@@ -82,6 +82,7 @@ class SavedClosing(msgspec.Struct, array_like=True):
     """By start: place in `masks`."""
     masks: list[tuple[int, bytes]]
     """How many hosts, and a bit for each; nearly all intervals have the same."""
+    sites: dict[int, tuple[str, ...]]
 
 
 class Saved(msgspec.Struct, array_like=True):
@@ -238,6 +239,7 @@ def _closing(closing: Closing) -> SavedClosing:
         },
         expected=expected,
         masks=list(masks),
+        sites=closing.sites,
     )
 
 
@@ -252,4 +254,5 @@ def _read_closing(saved: SavedClosing) -> Closing:
             for start, late in saved.late.items()
         },
         expected={start: masks[place] for start, place in saved.expected.items()},
+        sites=saved.sites,
     )

@@ -7,6 +7,7 @@ The failure harness must find each: one that it would not see is one that it doe
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,15 @@ def no_watermark() -> None:
 
 
 def commit_before_effect() -> None:
-    """State and offset are committed as soon as figures are made, and the figures sent a second later."""
+    """State and offset are committed as soon as intervals are closed, and their figures sent a second later."""
     from pipeline.agents.rollup import Rollup
 
     send = Rollup._send
     held: list[tuple[float, Any]] = []
 
-    def hold(_: Any, news: Any) -> None:
-        held.append((time.monotonic() + LINGER_S, news))
+    def hold(self: Any, news: Any) -> None:
+        send(self, replace(news, partials=[], corrections=[]))
+        held.append((time.monotonic() + LINGER_S, replace(news, gauges=[], records=[])))
 
     def save_then_send(self: Any) -> list[int]:
         while held and held[0][0] <= time.monotonic():
@@ -77,11 +79,11 @@ def no_rename() -> None:
     """Archive files are written where readers look for them."""
     from pipeline import files
 
-    replace = files.replace_durably
+    durably = files.replace_durably
 
     def write(path: Path, content: bytes) -> None:
         if path.suffix != ".parquet":
-            replace(path, content)
+            durably(path, content)
             return
         half = len(content) // 2
         with path.open("wb", buffering=0) as file:

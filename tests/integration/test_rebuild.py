@@ -29,7 +29,7 @@ TICKS = list(steady(29, host="host-1"))
 
 
 async def produce(kafka: Kafka) -> None:
-    """Send intervals of two sites, one of them twice and with a revision, answers of two days, half a minute of ticks."""
+    """Send intervals of two sites, one twice and with a revision, answers of two days, half a minute of ticks."""
     async with bus.Sender(kafka) as sender:
         for number in range(20):
             for site in ("site-1", "dc/2"):
@@ -105,7 +105,7 @@ archive_telemetry = true
         storage.at(folder), "site-1", pl.DataFrame({"start": [NOON], "load_kw": [9.0]}), MINUTE, NOON, simulated=True
     )
 
-    from_kafka, from_archive = (rebuilt(capsys, tmp_path, source, source) for source in ("kafka", "archive"))
+    from_kafka, from_archive = (rebuilt(capsys, tmp_path, source, f"from-{source}") for source in ("kafka", "archive"))
 
     assert (from_kafka[0], from_archive[0]) == (0, 0), from_kafka[2] + from_archive[2]
     assert from_kafka[1] == from_archive[1]
@@ -117,7 +117,7 @@ archive_telemetry = true
         ("control.ack.v1", "2026-07-24", "-", "16"),
         ("telemetry.host.v1", "2026-07-23", "site-1", "30"),
     }
-    for built in ("kafka", "archive"):
+    for built in ("from-kafka", "from-archive"):
         sql = "SELECT count(*), max(revision) FROM intervals WHERE site = 'site-1' AND source = 'metered'"
         assert query(tmp_path / built / "desk.duckdb", sql)[1] == [(20, 2)]
         files = list(

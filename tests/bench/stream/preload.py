@@ -65,5 +65,5 @@ def preload(kafka: Kafka, hosts: int, seconds: int, gpus: int = 8) -> Preloaded:
     for _ in range(seconds):
         for key, frame in fleet.tick(clock.now()):
             send(out, HOST_TICKS.name, key, frame)
-    out.flush()
+        out.flush()  # what waits for its turn here would be late
     return Preloaded(kafka, hosts, seconds)

@@ -172,6 +172,22 @@ def test_a_correction_holds_all_that_ever_came_late() -> None:
     assert second.offset > first.offset
 
 
+def test_a_site_that_is_first_heard_of_late_has_a_figure_to_correct() -> None:
+    """Another site's host closes 12:00; site-2's only host had its link down until then."""
+    partition = rolled(steady(66))
+    closed, _ = close(partition, 66)
+
+    feed(partition, list(steady(64, site="site-2", host="h2"))[:60], delay_s=60)
+    (base,), (correction,) = close(partition, 124)
+    feed(partition, list(steady(64, site="site-2", host="h2"))[60:], delay_s=60)
+    again, _ = close(partition, 124)
+
+    assert [figure.site for figure in closed] == ["site-1"]
+    assert (base.site, base.hosts, base.energy_kwh) == ("site-2", 0, 0.0)
+    assert (correction.site, correction.hosts, correction.ticks) == ("site-2", 1, 60)
+    assert again == [], "there is one by now"
+
+
 def test_an_overtaken_tick_fills_its_hole() -> None:
     """Tick 50 comes after tick 65: one tick is missing until it is there, and no energy ever was."""
     ticks = list(steady(64))
