@@ -75,7 +75,7 @@ async def _bid(settings: Settings) -> None:
     signer = Signer.load(Path(bidding.key_file), bidding.key_id)
     outbox = Outbox()
     window = terms.window.length + terms.window.max_age + WINDOW_SLACK
-    world = World(settings.site.name, window)
+    world = World(settings.site.name, window, settings.site.interval)
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(Journal(Path(bidding.journal)))
         book = Book(journal, clock, outbox.take)

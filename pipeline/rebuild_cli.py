@@ -77,6 +77,9 @@ def _compare(held: "Mapping[Place, Held]", used: "Storage", spans: "Spans | None
     differing = rebuild.differences(expected, found)
     for difference in differing:
         print(f"differs: {difference}", file=sys.stderr)  # noqa: T201 - as above
+    if spans is not None and not any(begin < end for begin, end in spans.values()):
+        print("nothing to compare: Kafka has none of what the archive's group has committed", file=sys.stderr)  # noqa: T201 - as above
+        return 1
     if not differing:
         print(f"equal: all {len(found)} places")  # noqa: T201 - as above
     return 1 if differing else 0

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from pipeline import archive, archive_hash, archive_upkeep, kafka
@@ -20,6 +21,7 @@ from pipeline.archive_upkeep import Instants
 from pipeline.clock import Clock
 from pipeline.errors import EnvironmentProblem
 from pipeline.interval import EPOCH
+from pipeline.kafka_security import for_aiokafka
 from pipeline.pipeline_settings import Upkeep
 from pipeline.rebuild import Held, Spans, within
 from pipeline.settings import Kafka
@@ -45,23 +47,28 @@ async def from_kafka(
     """
     async with kafka.consumer(source, group_id=group) as consumer:
         try:
-            spans = await _spans(consumer, topics, archived_only=archived_only)
+            partitions = await _partitions(source, topics)
+            spans = await _spans(consumer, partitions, archived_only=archived_only)
             await _copy(consumer, spans, target)
         except KafkaError as error:
             raise kafka.gone(source.bootstrap, error) from error
     return {(partition.topic, partition.partition): span for partition, span in spans.items()}
 
 
+async def _partitions(source: Kafka, topics: Iterable[Topic[Any]]) -> list[TopicPartition]:
+    """Return the partitions that *topics* have there, in order; none of a topic that does not exist."""
+    admin = AIOKafkaAdminClient(**for_aiokafka(source))
+    await admin.start()
+    try:
+        found = await admin.describe_topics([topic.name for topic in topics])
+    finally:
+        await admin.close()
+    return sorted(TopicPartition(one["topic"], part["partition"]) for one in found for part in one["partitions"])
+
+
 async def _spans(
-    consumer: Any, topics: Iterable[Topic[Any]], *, archived_only: bool
+    consumer: Any, partitions: list[TopicPartition], *, archived_only: bool
 ) -> dict[TopicPartition, tuple[int, int]]:
-    there = await consumer.topics()
-    partitions = [
-        TopicPartition(topic.name, number)
-        for topic in topics
-        if topic.name in there
-        for number in sorted(consumer.partitions_for_topic(topic.name) or ())
-    ]
     consumer.assign(partitions)
     begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
     if archived_only:

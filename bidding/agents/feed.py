@@ -31,6 +31,8 @@ class World:
     site: str
     window: timedelta
     """How much capacity history is kept."""
+    settlement: timedelta
+    """Length of the intervals that are kept; the pipeline closes others too."""
     capacity: deque[SiteCapacity] = field(default_factory=deque)
     intervals: dict[datetime, SiteInterval] = field(default_factory=dict)
     """By start: the highest revision."""
@@ -45,7 +47,7 @@ class World:
                 self.capacity.append(message)
                 while self.capacity[0].as_of < message.as_of - self.window:
                     self.capacity.popleft()
-            case SiteInterval(site=self.site, interval=interval):
+            case SiteInterval(site=self.site, interval=interval) if interval.length == self.settlement:
                 known = self.intervals.get(interval.start)
                 if known is None or message.revision >= known.revision:
                     self.intervals[interval.start] = message

@@ -10,6 +10,7 @@ from typing import Any
 
 from bidding.capacity import pool_relief_kw
 from bidding.ledger import OURS
+from deploy.demo.plan import INTERVAL
 from pipeline.messages.control import AckStatus, CommandAck
 from pipeline.messages.market import Award, Dispatch, Offer, OfferEvent, Performance, Statement
 from pipeline.messages.telemetry import PoolLoad, SiteCapacity, SiteInterval, Workload
@@ -56,7 +57,7 @@ class Picture:
             case SiteCapacity():
                 self.capacity = message
                 self.loads.append((message.as_of, message.load_kw))
-            case SiteInterval():
+            case SiteInterval() if message.interval.length == INTERVAL:
                 self.intervals[message.interval.start] = message
             case CommandAck():
                 self._add_ack(message)

@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from deploy.demo.picture import Picture
+from deploy.demo.plan import INTERVAL
 from deploy.demo.report import Run
 from pipeline.clock import Clock
 from pipeline.codec import Codec, DecodeError
@@ -70,7 +71,7 @@ async def read_run(kafka: Kafka, run: Run) -> Run:
     run.capacities = sorted(
         once(found[SITE_CAPACITY.name], lambda m: (m.site, m.as_of)), key=lambda capacity: capacity.as_of
     )
-    run.intervals = found[SITE_INTERVALS.name]
+    run.intervals = [figure for figure in found[SITE_INTERVALS.name] if figure.interval.length == INTERVAL]
     run.acks = once(found[ACKS.name], lambda m: (m.host, m.command_id, m.status))
     run.offers = once(found[OFFERS.name], lambda m: m.offer_id)
     run.offer_events = found[OFFER_EVENTS.name]

@@ -183,6 +183,7 @@ async def test_whoever_does_not_belong_is_refused_in_one_line(
 async def relay(host: str, address: str) -> AsyncIterator[str]:
     """Yield an address on *host* behind which the one at *address* answers."""
     to, _, port = address.rpartition(":")
+    ends: list[asyncio.StreamWriter] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
@@ -191,11 +192,14 @@ async def relay(host: str, address: str) -> AsyncIterator[str]:
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(to, int(port))
+        ends.extend((writer, back))
         await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
 
-    server = await asyncio.start_server(carry, host, 0)
-    async with server:
+    async with await asyncio.start_server(carry, host, 0) as server:
         yield f"{host}:{server.sockets[0].getsockname()[1]}"
+    for end in ends:
+        end.close()
+    await asyncio.gather(*(end.wait_closed() for end in ends), return_exceptions=True)
 
 
 async def test_a_broker_by_another_name_is_not_believed(scram: Guarded) -> None:

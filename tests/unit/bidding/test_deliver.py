@@ -25,7 +25,7 @@ from pipeline.interval import Interval
 from pipeline.kafka import Sender
 from pipeline.messages.control import LeaseCommand
 from pipeline.messages.market import Dispatch
-from pipeline.messages.telemetry import HostPool, HostRecord, Tier, Workload
+from pipeline.messages.telemetry import HostPool, HostRecord, SiteInterval, Tier, Workload
 
 #: An hour from noon on; leases of two minutes are renewed once a minute of them is left.
 EVENT = Interval(NOON, NOON + 60 * MINUTE)
@@ -54,7 +54,7 @@ class Rig:
 
     book: Book
     clock: SetClock = field(default_factory=SetClock)
-    world: World = field(default_factory=lambda: World("site-1", 10 * MINUTE))
+    world: World = field(default_factory=lambda: World("site-1", 10 * MINUTE, MINUTE))
     sent: Sent = field(default_factory=Sent)
 
     def __post_init__(self) -> None:
@@ -151,3 +151,31 @@ def test_renewal_ends_with_the_event(rig: Rig) -> None:
     rig.after(0)
 
     assert rig.after(3600) == []
+
+
+def test_only_intervals_of_the_settlement_s_length_are_kept() -> None:
+    """The pipeline closes intervals of several lengths that begin at the same instant; money is paid on one."""
+    world = World("site-1", 10 * MINUTE, MINUTE)
+    minute, five = (
+        SiteInterval(
+            site="site-1",
+            interval=Interval(NOON, NOON + length),
+            revision=1,
+            energy_kwh=kwh,
+            hosts=1,
+            hosts_partial=0,
+            covered_share=1.0,
+            partitions=8,
+            partitions_expected=8,
+            ticks=60,
+            ticks_missing=0,
+            pools=(),
+            simulated=True,
+        )
+        for length, kwh in ((MINUTE, 10.0), (5 * MINUTE, 50.0))
+    )
+
+    world.take(minute)
+    world.take(five)
+
+    assert world.intervals == {NOON: minute}

@@ -13,7 +13,7 @@ from pipeline.errors import EnvironmentProblem
 
 
 def made(*latencies_ms: float, **venue: object) -> Summary:
-    world = World("site-1", MINUTE)
+    world = World("site-1", MINUTE, MINUTE)
     world.ack_latency_ms.extend(latencies_ms)
     return summarise(Ledger(), world, [], [], rules(**venue))
 
