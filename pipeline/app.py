@@ -14,7 +14,7 @@ from pipeline.messages.telemetry import SiteCapacity
 from pipeline.pipeline_settings import Pipeline
 from pipeline.settings import Kafka
 from pipeline.site_intervals import OpenInterval, joined
-from pipeline.streams import Table, credentials, faust, forward, messages, own, source
+from pipeline.streams import Table, agent, credentials, faust, forward, messages, own, source
 from pipeline.topics import (
     CORRECTIONS,
     INTERVAL_PARTIALS,
@@ -47,11 +47,11 @@ def build(
     expected = kafka.telemetry_partitions
     intervals = Table(app, "site-intervals", OpenInterval, INTERVAL_PARTIALS.partitions, joined)
 
-    @app.agent(source(app, SITE_PARTIALS), name="site")
+    @agent(app, source(app, SITE_PARTIALS), "site")
     async def _site(stream: Any) -> None:
         await site.run(messages(stream, fence, SITE_PARTIALS), partial(send, SITE_CAPACITY), expected, now)
 
-    @app.agent(source(app, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS), name="interval")
+    @agent(app, source(app, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS), "interval")
     async def _interval(stream: Any) -> None:
         await interval.run(
             messages(stream, fence, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS),
@@ -77,11 +77,11 @@ def _add_portfolio(app: Any, settings: Pipeline, send: Send, now: Callable[[], d
     """
     meeting = meeting_place(settings)
 
-    @app.agent(source(app, SITE_CAPACITY), name="portfolio-sites")
+    @agent(app, source(app, SITE_CAPACITY), "portfolio-sites")
     async def _sites(stream: Any) -> None:
         await forward(stream, fence, own(app, meeting))
 
-    @app.agent(own(app, meeting), name="portfolio")
+    @agent(app, own(app, meeting), "portfolio")
     async def _portfolio(stream: Any) -> None:
         heard = Heard(now)
         await portfolio.run(

@@ -44,24 +44,37 @@ WHY_MS = 5000
 
 NO_RIGHT = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 NO_LOGIN = (SaslAuthenticationFailed, UnsupportedSaslMechanismError)
+#: librdkafka's own codes (rdkafka.h: RD_KAFKA_RESP_ERR__AUTHENTICATION and __SSL); those above zero are Kafka's.
+LIBRDKAFKA: dict[int, type[BaseException]] = {-169: SaslAuthenticationFailed, -181: ssl.SSLError}
+
+
+def _kind(error: BaseException) -> type[BaseException]:
+    """Return what *error* is in aiokafka's words, whichever library raised it."""
+    code = getattr(error.args[0], "code", None) if error.args else None
+    if not callable(code):
+        return type(error)
+    number = int(code())
+    kafkas: type[BaseException] = for_code(number)
+    return LIBRDKAFKA.get(number, kafkas)
 
 
 def gone(bootstrap: str, error: BaseException) -> BrokerGoneError:
     """Say in one line that Kafka at *bootstrap* does not answer, or what it says instead, and what to do."""
-    if isinstance(error, NO_RIGHT):
+    kind = _kind(error)
+    if issubclass(kind, NO_RIGHT):
         return NotAllowedError(
             f"Kafka at {bootstrap} does not let us ({error}); `firmwatt broker acls` prints who needs which rights"
         )
-    if isinstance(error, NO_LOGIN):
+    if issubclass(kind, NO_LOGIN):
         return NotAllowedError(
             f"Kafka at {bootstrap} does not know us ({error}); see username, password_file and mechanism in [kafka]"
         )
-    if isinstance(error, ssl.SSLError):
+    if issubclass(kind, ssl.SSLError):
         return NotAllowedError(
             f"no TLS with Kafka at {bootstrap} ({error}); see security, ca_file and certificate_file in [kafka], "
             "the broker's certificate and the name it is reached by"
         )
-    hung_up = isinstance(error, KafkaConnectionError)
+    hung_up = issubclass(kind, KafkaConnectionError)
     hint = "; if it runs, see security and certificate_file in [kafka]" if hung_up else ""
     return BrokerGoneError(
         f"no Kafka at {bootstrap} ({error}); `firmwatt broker status` tells, `broker start` starts it{hint}"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pipeline import tiers
 from pipeline.bulk import Ticks
-from pipeline.counters import BRIDGE_US, SUSPECT, Flags, Ints, Moved, difference, moved, share
+from pipeline.counters import BRIDGE_US, Flags, Ints, Moved, moved, share
 from pipeline.frames import NO_64, Layout
 from pipeline.messages.telemetry import Tier
 
@@ -148,7 +148,6 @@ class Cohort:
             self.rows[name][number] = tick[name]
 
 
-COUNTERS = ("chassis_mj", "energy_mj", "tokens_milli")
 #: What a row remembers of its last tick.
 LAST = ("seq", "at_us", "chassis_mj", "chassis_mw", "energy_mj", "tokens_milli", "power_mw", "quality")
 
@@ -230,66 +229,18 @@ def regular(cohort: Cohort, ran: Run, length_us: int) -> Flags:
 
 def advance(cohort: Cohort, ran: Run, length_us: int) -> None:
     """Add what the counters of regular ticks moved to their intervals and remember each row's last tick."""
-    calm = np.zeros(len(ran.number), np.bool_) if ran.first.all() else _calm(ran, length_us)
-    if calm.any():
-        _add(cohort, *_condensed(ran if calm.all() else ran.at(calm)), length_us)
-    if not calm.all():
-        _add(cohort, ran.at(~calm) if calm.any() else ran, np.ones(int((~calm).sum()), np.int64), length_us)
-    _remember(cohort, ran)
-
-
-def _calm(ran: Run, length_us: int) -> Flags:
-    """
-    Tell which rows may be condensed: all in one interval, and no counter stops, restarts or is doubted on the way.
-
-    Then the sum over the pairs is what moved from the first to the last. "No reading" is the smallest number: a counter
-    that never falls was absent all along if it is so at the end, and there all along if it is so at the beginning.
-    """
-    earlier, later, begins = ran.earlier, ran.later, np.flatnonzero(ran.first)
-    calm = later["at_us"] // length_us == earlier["at_us"] // length_us
-    calm &= ((later["quality"] & SUSPECT) == 0).all(1)
-    for name in COUNTERS:
-        rising = later[name] >= earlier[name]
-        calm &= rising if rising.ndim == 1 else rising.all(1)
-    whole = np.logical_and.reduceat(calm, begins)
-    first, last = earlier.take(begins), later.take(ran.ends)
-    for name in COUNTERS:
-        held = difference(first[name], last[name])[1]
-        same = held == (last[name] != NO_64)
-        whole &= same if same.ndim == 1 else same.all(1)
-        if name == "energy_mj":
-            whole &= held.all(1) | ~held.any(1)
-    flags: Flags = np.repeat(whole, np.diff(np.append(begins, len(calm))))
-    return flags
-
-
-def _condensed(ran: Run) -> tuple[Run, Ints]:
-    """Return one pair for each row, from before its first tick to its last; beside it how many ticks that are."""
-    begins = np.flatnonzero(ran.first)
-    pairs = Run(
-        number=ran.number[begins],
-        later=ran.later.take(ran.ends),
-        earlier=ran.earlier.take(begins),
-        first=np.ones(len(begins), np.bool_),
-        simulated=np.logical_or.reduceat(ran.simulated, begins),
-        place=ran.place[begins],
-    )
-    return pairs, np.diff(np.append(begins, len(ran.number)))
-
-
-def _add(cohort: Cohort, ran: Run, ticks: Ints, length_us: int) -> None:
-    """Add what the counters moved; each pair stands for so many *ticks*."""
     what = moved(ran.earlier, ran.later)
     interval = ran.later["at_us"] // length_us
     before = ran.earlier["at_us"] // length_us
     crossing = np.flatnonzero(interval != before)
     here = _split(cohort, ran, what, crossing, length_us) if len(crossing) else _whole(what)
-    here |= {"missing": ran.later["seq"] - ran.earlier["seq"] - ticks, "ticks": ticks}
+    here["missing"] = ran.later["seq"] - ran.earlier["seq"] - 1
+    here["ticks"] = np.ones_like(interval)
     marks = {"counted": what.counted, "simulated": ran.simulated}
     begins = np.flatnonzero(ran.first | (interval != before))
-    if len(begins) < len(interval):
+    if len(begins) < len(interval):  # several ticks of a row in one interval
         here = {name: np.add.reduceat(values, begins, axis=0) for name, values in here.items()}
-        marks = {name: np.logical_or.reduceat(values, begins, axis=0) for name, values in marks.items()}
+        marks = {name: np.logical_or.reduceat(flags, begins, axis=0) for name, flags in marks.items()}
     number, interval = ran.number[begins], interval[begins]
     for one in np.unique(interval).tolist():
         chosen = np.flatnonzero(interval == one)
@@ -298,6 +249,7 @@ def _add(cohort: Cohort, ran: Run, ticks: Ints, length_us: int) -> None:
             records[name][rows] += values.take(chosen, axis=0)
         for name, flags in marks.items():
             records[name][rows] |= flags.take(chosen, axis=0)
+    _remember(cohort, ran)
 
 
 def _whole(what: Moved) -> dict[str, Ints]:

@@ -5,8 +5,9 @@ Messages travel as raw bytes and are decoded by our own codec (pydantic models a
 `faust.Record` costs fifteen times the decode).
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import faust
@@ -20,6 +21,8 @@ from pipeline.settings import Kafka
 from pipeline.topics import Topic
 
 log = logging.getLogger(__name__)
+
+Work = Callable[[Any], Awaitable[None]]
 
 
 def credentials(kafka: Kafka) -> Any:
@@ -47,15 +50,43 @@ def own(app: Any, topic: Topic[Any]) -> Any:
 _RAW: dict[str, Any] = {"key_type": bytes, "key_serializer": "raw", "value_type": bytes, "value_serializer": "raw"}
 
 
-async def messages(stream: Any, fence: Fence, *topics: Topic[Any]) -> AsyncIterator[Any]:
+def agent(app: Any, topic: Any, name: str) -> Callable[[Work], Any]:
     """
-    Yield the decoded messages of *stream*, which are of *topics*; each is acknowledged once the next is asked for.
+    Return a decorator that makes of a function an agent of *app*, which reads *topic*.
 
-    Bytes that are no such message are logged and passed over.
+    What it raises ends the application, the message in hand unacknowledged. Faust by itself would begin again behind
+    that message, and with it would go an interval's partial.
     """
-    codecs = {topic.name: Codec(topic) for topic in topics}
-    async for event in stream.events():
+
+    def add(work: Work) -> Any:
+        async def whole(stream: Any) -> None:
+            try:
+                await work(stream)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the worker ends with it
+                await app.crash(error)
+                await asyncio.Event().wait()
+
+        return app.agent(topic, name=name)(whole)
+
+    return add
+
+
+async def events(stream: Any, fence: Fence) -> AsyncIterator[Any]:
+    """
+    Yield the events of *stream*; each is acknowledged once the next is asked for.
+
+    Not when its handling was broken off, as Faust does it: a worker that leaves would pass over what it had in hand.
+    """
+    async for event in stream.noack().events():
         fence.check()
+        yield event
+        event.ack()
+
+
+async def messages(stream: Any, fence: Fence, *topics: Topic[Any]) -> AsyncIterator[Any]:
+    """Yield the decoded messages of *stream*, which are of *topics*; log and pass over what is no such message."""
+    codecs = {topic.name: Codec(topic) for topic in topics}
+    async for event in events(stream, fence):
         try:
             yield codecs[event.message.topic].decode(event.value)
         except DecodeError as error:
@@ -64,9 +95,19 @@ async def messages(stream: Any, fence: Fence, *topics: Topic[Any]) -> AsyncItera
 
 async def forward(stream: Any, fence: Fence, to: Any) -> None:
     """Send every message of *stream* on as it is, to the Faust topic *to*."""
-    async for event in stream.events():
-        fence.check()
+    async for event in events(stream, fence):
         await to.send(key=event.key, value=event.value)
 
 
-__all__ = ["Table", "credentials", "faust", "forward", "messages", "own", "source", "use_quick_transport"]
+__all__ = [
+    "Table",
+    "agent",
+    "credentials",
+    "events",
+    "faust",
+    "forward",
+    "messages",
+    "own",
+    "source",
+    "use_quick_transport",
+]

@@ -128,7 +128,12 @@ def worker(group: str) -> Role:
         "worker",
         "rolls up, aggregates, archives",
         (
-            *topics(ALL, "lays out the topics", Operation.CREATE),
+            *topics(
+                ALL,
+                "lays out the topics, and compares them with what is declared",
+                Operation.CREATE,
+                Operation.DESCRIBE_CONFIGS,
+            ),
             *topics([HOST_TICKS], "rolls ticks up", Operation.READ),
             *topics(
                 family("site", "portfolio", "rollup"),
@@ -164,7 +169,7 @@ def monitor(group: str) -> Role:
         "monitor",
         "looks",
         (
-            *topics(ALL, "shows them", Operation.READ),
+            *topics(ALL, "shows them and their settings", Operation.READ, Operation.DESCRIBE_CONFIGS),
             *_groups(group, "shows how far the workers have come", Operation.DESCRIBE),
             Rule(Kind.CLUSTER, "kafka-cluster", (Operation.DESCRIBE,), "shows the brokers"),
         ),

@@ -116,7 +116,6 @@ class _Agent:
                 continue
             state, figure = due(before, self.expected, now)
             await self._put(key, before, collapsed(state, self.agenda.since, now), figure)
-            self.agenda.note(key, self.intervals[key])
 
     async def _put(
         self, key: str, before: OpenInterval | None, state: OpenInterval, figure: SiteInterval | None

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -262,7 +263,7 @@ class Rollup:
         """Return when Kafka received *records*, by the clock; where it does not stamp them, now."""
         if records[0].timestamp()[0] != TIMESTAMP_LOG_APPEND_TIME:
             return np.full(len(records), micros(self.clock.now()), dtype=np.int64)
-        stamps_ms = np.fromiter((record.timestamp()[1] for record in records), np.int64, len(records))
+        stamps_ms = np.fromiter(map(itemgetter(1), map(Message.timestamp, records)), np.int64, len(records))
         received: Ints = self.clock.micros_at(stamps_ms)
         return received
 

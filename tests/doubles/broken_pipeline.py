@@ -36,21 +36,19 @@ def count_again() -> None:
 def no_watermark() -> None:
     """Intervals end by the wall clock, and what comes after is dropped."""
     from pipeline import rollup
-    from pipeline.frames import micros
     from pipeline.intervals import Closing
 
     due, take = rollup.Partition.due, Closing.take
 
-    def by_the_clock(self: Any, now: Any, *, caught_up: bool) -> Any:
-        self.received_us = micros(now)
-        return due(self, now, caught_up=caught_up)
+    def by_the_clock(self: Any, now: Any, _: Any = None) -> Any:
+        return due(self, now, now)
 
     def drop_late(self: Any, start_us: int, totals: Any, measured_us: Any) -> None:
         if start_us // self.length_us * self.length_us >= self.open_from_us:
             take(self, start_us, totals, measured_us)
 
     rollup.LATENESS = timedelta(0)
-    rollup.Partition.due = by_the_clock  # type: ignore[method-assign]
+    rollup.Partition.due = by_the_clock  # type: ignore[method-assign, assignment]
     Closing.take = drop_late  # type: ignore[method-assign]
 
 
@@ -71,7 +69,7 @@ def commit_before_effect() -> None:
         self._acknowledged(self._producer)
         return list(self._owned)
 
-    Rollup._send = hold  # type: ignore[method-assign, assignment]
+    Rollup._send = hold  # type: ignore[method-assign]
     Rollup._due_for_saving = save_then_send  # type: ignore[method-assign]
 
 

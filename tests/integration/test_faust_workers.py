@@ -160,7 +160,7 @@ def test_a_worker_that_dies_or_stands_still_changes_no_figure(
         over = Clock().now()
 
         with suppress(AssertionError):  # what differs tells more than that it took too long
-            wait_for(lambda: expected.items() <= final(kafka).items(), 60, "every interval to be as expected")
+            wait_for(lambda: expected.items() <= final(kafka).items(), 120, "every interval to be as expected")
         found = final(kafka)
         assert {key: found.get(key) for key in expected} == expected
         assert len(expected) == len(names) * (SECONDS - 1)

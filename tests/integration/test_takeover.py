@@ -1,8 +1,9 @@
 """Faust on a real Kafka: what waits for a worker that takes partitions over is handled, all of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,12 +14,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from pipeline.faust_table import Table
 from pipeline.faust_transport import Consumer, use_quick_transport
+from pipeline.fence import Fence
 from pipeline.settings import Kafka
-from pipeline.streams import faust
+from pipeline.streams import agent, events, faust
 
 pytestmark = pytest.mark.broker
 
 WITHIN_S = 60.0
+
+Place = tuple[str, TopicPartition]
+"""A group, and the only partition of a topic."""
+Handle = Callable[[int], Awaitable[None]]
 
 
 class Busy(Consumer):
@@ -49,8 +55,11 @@ async def send(kafka: Kafka, topic: str, numbers: range) -> None:
 
 
 @asynccontextmanager
-async def working(kafka: Kafka, group: str, topic: str, folder: Path, consumer: type[Any]) -> AsyncIterator[list[int]]:
-    """Run a Faust application with one agent and one table; yield the numbers it has handled so far."""
+async def working(
+    kafka: Kafka, place: Place, folder: Path, handle: Handle, consumer: type[Any] = Consumer
+) -> AsyncIterator[Any]:
+    """Run a Faust application with one agent and one table, which puts each number into *handle*."""
+    group, partition = place
     app: Any = faust.App(
         group,
         broker=f"kafka://{kafka.bootstrap}",
@@ -62,48 +71,111 @@ async def working(kafka: Kafka, group: str, topic: str, folder: Path, consumer: 
         broker_commit_interval=0.2,
         stream_wait_empty=False,
     )
-    handled: list[int] = []
     highest: Table[int] = Table(app, "highest", int, 1, max)
 
-    @app.agent(app.topic(topic, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"))  # type: ignore[untyped-decorator]
+    @agent(
+        app,
+        app.topic(partition.topic, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"),
+        "one",
+    )
     async def _agent(stream: Any) -> None:
-        async for event in stream.events():
-            await asyncio.sleep(0.01)  # what agents wait for: that something is acknowledged
-            handled.append(int(event.value))
+        async for event in events(stream, Fence(3600.0)):
+            await handle(int(event.value))
             highest["all"] = int(event.value)
 
     use_quick_transport(app, asyncio.get_running_loop())
     app.transport.Consumer = consumer
     await app.start()
     try:
-        yield handled
+        yield app
     finally:
         await app.stop()
 
 
-async def all_committed(kafka: Kafka, group: str, partition: TopicPartition, end: int) -> None:
-    """Return once *group* has committed all records before *end*."""
+@dataclass
+class Handled:
+    """An agent that takes as long as an acknowledgement does, and remembers what it has handled."""
+
+    numbers: list[int] = field(default_factory=list)
+
+    async def __call__(self, number: int) -> None:
+        await asyncio.sleep(0.01)
+        self.numbers.append(number)
+
+
+async def all_committed(kafka: Kafka, place: Place, end: int) -> None:
+    """Return once the group has committed all records before *end*."""
+    group, partition = place
     async with admin_of(kafka) as admin, asyncio.timeout(WITHIN_S):
         while True:
-            place = (await admin.list_consumer_group_offsets(group)).get(partition)
-            if place is not None and place.offset >= end:
+            committed = (await admin.list_consumer_group_offsets(group)).get(partition)
+            if committed is not None and committed.offset >= end:
                 return
             await asyncio.sleep(0.1)
 
 
-async def test_records_that_waited_for_a_worker_are_all_handled_and_committed(kafka: Kafka, tmp_path: Path) -> None:
-    """A worker handles 100 records and leaves; 300 more are there when a slow one fills its table and goes on."""
-    group, topic = f"taker-{uuid4().hex[:8]}", f"waiting-{uuid4().hex[:8]}"
-    partition = TopicPartition(topic, 0)
+@pytest.fixture
+async def place(kafka: Kafka) -> Place:
+    """Return a new group, and the only partition of a new topic with 100 records."""
+    topic = f"waiting-{uuid4().hex[:8]}"
     async with admin_of(kafka) as admin:
         await admin.create_topics([NewTopic(topic, 1, 1)])
     await send(kafka, topic, range(100))
-    async with working(kafka, group, topic, tmp_path, Consumer) as former:
-        await all_committed(kafka, group, partition, 100)
-    await send(kafka, topic, range(100, 400))
+    return f"taker-{uuid4().hex[:8]}", TopicPartition(topic, 0)
 
-    async with working(kafka, group, topic, tmp_path, Busy) as handled:
-        await all_committed(kafka, group, partition, 400)
 
-    assert sorted(set(former)) == list(range(100))
-    assert sorted(set(handled)) == list(range(100, 400))
+async def test_records_that_waited_for_a_worker_are_all_handled_and_committed(
+    kafka: Kafka, place: Place, tmp_path: Path
+) -> None:
+    """A worker handles 100 records and leaves; 300 more are there when a slow one fills its table and goes on."""
+    former, handled = Handled(), Handled()
+    async with working(kafka, place, tmp_path, former):
+        await all_committed(kafka, place, 100)
+    await send(kafka, place[1].topic, range(100, 400))
+
+    async with working(kafka, place, tmp_path, handled, Busy):
+        await all_committed(kafka, place, 400)
+
+    assert sorted(set(former.numbers)) == list(range(100))
+    assert sorted(set(handled.numbers)) == list(range(100, 400))
+
+
+async def test_what_a_leaving_worker_has_in_hand_is_left_to_the_next(
+    kafka: Kafka, place: Place, tmp_path: Path
+) -> None:
+    """It is stopped while it waits, with record 50 in hand, for an acknowledgement that does not come."""
+    in_hand, handled = asyncio.Event(), Handled()
+
+    async def stuck(number: int) -> None:
+        if number == 50:
+            in_hand.set()
+            await asyncio.Event().wait()
+
+    async with working(kafka, place, tmp_path, stuck):
+        await asyncio.wait_for(in_hand.wait(), WITHIN_S)
+        await all_committed(kafka, place, 50)
+
+    async with working(kafka, place, tmp_path, handled):
+        await all_committed(kafka, place, 100)
+
+    assert sorted(set(handled.numbers)) == list(range(50, 100))
+
+
+async def test_an_error_in_an_agent_ends_the_worker_and_passes_nothing_over(
+    kafka: Kafka, place: Place, tmp_path: Path
+) -> None:
+    handled = Handled()
+
+    async def failing(number: int) -> None:
+        if number == 50:
+            raise ValueError("50 is too much")
+
+    async with working(kafka, place, tmp_path, failing) as app:
+        await asyncio.wait_for(app.wait_until_stopped(), WITHIN_S)
+        assert str(app.crash_reason) == "50 is too much"
+
+    async with working(kafka, place, tmp_path, handled):
+        await all_committed(kafka, place, 100)
+
+    assert sorted(set(handled.numbers)) == list(range(min(handled.numbers), 100))
+    assert min(handled.numbers) <= 50

@@ -83,7 +83,7 @@ def test_a_workers_tables_and_groups_begin_with_its_group() -> None:
 def test_who_looks_changes_nothing() -> None:
     operations = {operation for rule in ROLES["monitor"].rules for operation in rule.operations}
 
-    assert operations == {Operation.READ, Operation.DESCRIBE}
+    assert operations == {Operation.READ, Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS}
     assert all(Operation.READ not in rule.operations for rule in ROLES["monitor"].rules if rule.kind is Kind.GROUP)
 
 
