@@ -7,7 +7,7 @@
 BIN := .venv/bin
 
 .PHONY: help setup tools demo broker test check bench kills collector-kills actuator-kills command-attack crash-states \
-	broker-matrix clean lock
+	broker-matrix stream-chaos stream-soak bench-stream clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,6 +45,9 @@ check: setup ## format, lint, types, import rules
 bench: setup ## one JSON line a figure
 	@set -e; for bench in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$bench" $(ARGS); done
 
+bench-stream: setup ## GPU samples a second from Kafka, beside what only reads the same topic
+	@PYTHONPATH=tests $(BIN)/python -m bench.stream
+
 kills: setup ## kill the submitter with -9 again and again while the venue loses replies (ARGS="300 7": how often, seed)
 	@$(BIN)/python tests/long/kill_submitter.py $(or $(ARGS),300)
 
@@ -62,6 +65,12 @@ crash-states: setup ## open the spool after every kind of power loss (ARGS="2000
 
 broker-matrix: setup ## three brokers that are stopped, killed and bounced (ARGS="--cells hard-bounce --security scram")
 	@PYTHONPATH=tests $(BIN)/python tests/long/broker_matrix.py $(ARGS)
+
+stream-chaos: setup ## break the streaming pipeline and compare every interval (ARGS="--part workers --share 0.25")
+	@PYTHONPATH=tests $(BIN)/python tests/long/stream_chaos.py $(ARGS)
+
+stream-soak: setup ## memory, files and lag of two workers under an even load (ARGS="30 10": minutes, warm-up)
+	@PYTHONPATH=tests $(BIN)/python tests/long/stream_soak.py $(ARGS)
 
 lock: setup ## resolve the dependencies in pyproject.toml anew (ARGS=--upgrade for newest)
 	@$(BIN)/uv lock --quiet $(ARGS)

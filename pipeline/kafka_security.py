@@ -95,7 +95,7 @@ def _trust(context: ssl.SSLContext, ca_file: str) -> None:
 def _identify(context: ssl.SSLContext, certificate_file: str, key_file: str) -> None:
     secret_files.read(key_file)
     try:
-        context.load_cert_chain(certificate_file, key_file)  # without one OpenSSL asks a terminal
+        context.load_cert_chain(certificate_file, key_file, password="")  # without one OpenSSL asks a terminal
     except ssl.SSLError as error:
         raise ConfigError(
             f"certificate_file {certificate_file} and key_file {key_file} are not a certificate and its own key, "

@@ -1,9 +1,9 @@
 """
 Frames of a fleet, fast: a host is encoded once, then only its numbers move.
 
-Of every twenty hosts eighteen serve one job, one serves two and one is idle, so that batches hold three shapes. A frame of
+Of every twenty hosts eighteen serve one job, one serves two and one is idle: batches hold three shapes. A frame of
 eight GPUs is as full as `doubles.full_tick`: 1.2 kB, of which the numbers that move here are 170 B. Layouts differ from
-host to host as they do in reality; the details (clocks, temperatures, latencies) are the same everywhere, for no figure is
+host to host as they do in reality; the details (clocks, temperatures, latencies) are the same everywhere: no figure is
 made of them.
 """
 
@@ -52,9 +52,7 @@ def layout_of(like: Layout, number: int, site: str, model: str) -> Layout:
         boot=f"{number:016x}",
         chassis_epoch=like.chassis_epoch,
         gpus=tuple(msgspec.structs.replace(gpu, uuid=names[gpu.uuid], model=model) for gpu in like.gpus),
-        jobs=tuple(
-            msgspec.structs.replace(job, gpus=tuple(names[uuid] for uuid in job.gpus)) for job in like.jobs
-        ),
+        jobs=tuple(msgspec.structs.replace(job, gpus=tuple(names[uuid] for uuid in job.gpus)) for job in like.jobs),
     )
 
 
@@ -111,7 +109,7 @@ class Fleet:
         values, tails = np.repeat(np.frombuffer(frame[: kind.itemsize], kind), len(hosts)), []
         for place, host in enumerate(hosts):
             layout = layout_of(like, host, self.site, self.model)
-            packed, values["layout"][place] = frames.packed(layout)
+            packed, values["layout"][place] = frames._layout_bytes(layout)
             values["layout_length"][place] = len(packed)
             tails.append(packed + details)
             self.keys[host] = layout.host.encode()

@@ -1,8 +1,8 @@
 """
 Everything that can read the host ticks, each in a process of its own: ``python -m bench.stream.readers ORDER``.
 
-It prints one JSON line: what it took, in wall and CPU time, its own and the broker's, from the moment when it has read the
-first *skip* records of every partition (by then each host's layout is known) to the last record.
+It prints one JSON line: what it took, in wall and CPU time, its own and the broker's, from the moment when it has read
+the first *skip* records of every partition (by then each host's layout is known) to the last record.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ async def whole_worker(order: Order, watch: Watch) -> None:
         )
         whole = worker.Worker("bench", order.kafka, Site(name=SITE), settings, Clock())
         working = asyncio.ensure_future(whole.run())
-        while not made and not working.done():
+        while not made and not working.done():  # noqa: ASYNC110 - the worker has no event for it
             await asyncio.sleep(LOOK_EVERY_S)
         await _until_read(working, made[0], watch)
 
