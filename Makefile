@@ -38,8 +38,8 @@ check: setup ## format, lint, types, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/yamllint --strict deploy/compose.yaml deploy/alerts deploy/helm/firmwatt-host/values.yaml \
-		deploy/helm/firmwatt-host/Chart.yaml
+	@$(BIN)/yamllint --strict deploy/compose.yaml deploy/alerts deploy/examples deploy/helm/*/values.yaml \
+		deploy/helm/*/Chart.yaml
 	@$(BIN)/hadolint deploy/Dockerfile
 
 bench: setup ## one JSON line a figure

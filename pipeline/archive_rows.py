@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import polars as pl
@@ -76,8 +76,9 @@ def rows_of(topic: str, contents: Sequence[bytes]) -> pl.DataFrame:
     """Return the rows of Parquet files in the topic's present schema; raise polars' error where a file has more."""
     if not contents:
         return frame(topic, ())
+    files: list[IO[bytes]] = [BytesIO(content) for content in contents]
     return pl.scan_parquet(
-        [BytesIO(content) for content in contents],
+        files,
         schema=SCHEMAS[topic],
         missing_columns="insert",
         cast_options=_MISSING,

@@ -11,7 +11,7 @@ import msgspec
 
 #: Measured 2026-11-29 on 2 shared cores under heavy other load, CPython 3.11, numpy 2.4.6: CPU time of the process,
 #: one run of 60 s for each of 100 to 12,500 hosts of 8 GPUs in one partition, frames as full as `doubles.full_tick`.
-#: `Partition.add` took 13.7 to 15.8 µs a tick from 1,563 hosts on (19.8 at 500, 42.7 at 100); the highest of the former.
+#: `Partition.add` took 13.7 to 15.8 µs a tick from 1,563 hosts on (19.8 at 500, 42.7 at 100); the highest of these.
 ADD_US_PER_TICK = 15.8
 #: The same runs: `Partition.due` took 78 ms for 12,500 hosts, 47.9 ms for 6,250, 3.7 ms for 100. Per host and second…
 DUE_US_PER_HOST = 7.7

@@ -205,6 +205,8 @@ class Partition:
         row["pool"] = list(self.pools.of_gpus(layout))
         row["gauge"] = [self.pools.number(self.pools.names[pool].gauge) for pool in row["pool"]]
         for job, own in enumerate(self.pools.of_jobs(layout)):
+            for pool in own:
+                self.pools.number(self.pools.names[pool].gauge)  # a job's pool may have none of the GPUs
             row["job_pool"][job] = own[0] if len(set(own)) == 1 else NO_POOL
 
     def host_number(self, layout: Layout) -> int:

@@ -16,6 +16,10 @@ from pipeline.messages.telemetry import CAP_SHARES, PoolLoad, SiteCapacity, Site
 MILLISECOND = timedelta(milliseconds=1)
 
 
+#: A site whose figure waits for so long has partitions that say nothing.
+SILENCE = timedelta(seconds=3)
+
+
 def newer(known: SitePartial | None, partial: SitePartial) -> bool:
     """Tell whether *partial* replaces *known*."""
     return known is None or partial.as_of > known.as_of
@@ -28,14 +32,16 @@ def due_second(
     Return the second that is to be published now, None while it has to wait.
 
     A second is due once every partition has reported it, and at the latest when *arrived*, the instant of the partial
-    just taken in, is a later one. Nothing is due twice.
+    just taken in, is a later one, or when nothing was for `SILENCE`: one partition alone has nobody to wait for. Nothing
+    is due twice.
     """
     seconds = sorted((partial.as_of for partial in partials), reverse=True)
     if not seconds:
         return None
     everyone = seconds[expected - 1] if len(seconds) >= expected else None
     before = max((second for second in seconds if second < arrived), default=None)
-    due = max((second for second in (everyone, before) if second is not None), default=None)
+    alone = arrived if published is not None and arrived - published >= SILENCE else None
+    due = max((second for second in (everyone, before, alone) if second is not None), default=None)
     return due if due is not None and (published is None or due > published) else None
 
 

@@ -16,6 +16,7 @@ P = TypeVar("P", bound=Hashable)
 
 #: Machine time, seconds.
 STUCK_AFTER_S = 30.0
+WAITING_AFTER_S = 120.0
 FAUST_STUCK_AFTER_S = 10.0
 GONE_AFTER_S = 10.0
 

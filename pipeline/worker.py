@@ -36,7 +36,7 @@ from pipeline.settings import Kafka, Site
 from pipeline.storage import Folder, Storage
 from pipeline.streams import use_quick_transport
 from pipeline.topics import HOST_TICKS, TOPICS
-from pipeline.watchdog import FAUST_STUCK_AFTER_S, GONE_AFTER_S, STUCK_AFTER_S, Progress
+from pipeline.watchdog import FAUST_STUCK_AFTER_S, GONE_AFTER_S, STUCK_AFTER_S, WAITING_AFTER_S, Progress
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Worker:
                 self._watch_agents(faust, rollup, offsets),
             )
             if faust.crash_reason is not None:
-                raise FirmwattError(f"Faust stopped: {faust.crash_reason!r}") from faust.crash_reason
+                raise _expected(faust.crash_reason) from faust.crash_reason
 
     @asynccontextmanager
     async def _leaving(self) -> AsyncIterator[AsyncExitStack]:
@@ -122,6 +122,7 @@ class Worker:
         return storage.at(self.settings.archive)
 
     def _lay_out(self) -> None:
+        Path(self.settings.data).mkdir(parents=True, exist_ok=True)
         archive.prepare(self._archive)
         archive.sweep(self._archive, wall())
         archive_migrate.migrate(self._archive, Clock().now())
@@ -186,8 +187,13 @@ class Worker:
         await asyncio.Event().wait()
 
     async def _watch(self, rollup: Rollup, offsets: Offsets) -> None:
-        """Raise once a partition is stuck or Kafka is gone."""
+        """
+        Raise once a partition is stuck or Kafka is gone.
+
+        One that waits while others are being caught up with is given longer: they are served one after the other.
+        """
         progress: Progress[Any] = Progress()
+        moving: Progress[str] = Progress()
         started = wall()
         while True:
             await asyncio.sleep(ASK_EVERY_S)
@@ -202,9 +208,12 @@ class Worker:
                 continue
             until = {partition.partition: end for partition, end in ends.items()}
             progress = progress.seen(rollup.positions(), until, wall())
-            if stuck := progress.stuck(wall()):
+            taken = sum(rollup.positions().values())
+            moving = moving.seen({"all": taken}, {"all": taken + 1}, wall())
+            patience_s = STUCK_AFTER_S if moving.stuck(wall()) else WAITING_AFTER_S
+            if stuck := progress.stuck(wall(), patience_s):
                 numbers = ", ".join(map(str, sorted(stuck)))
-                what = f"no progress on telemetry partition {numbers} for {STUCK_AFTER_S:g} s"
+                what = f"no progress on telemetry partition {numbers} for {patience_s:g} s"
                 raise StuckError("rollup", f"{what}; start the worker again")
 
     async def _watch_agents(self, faust: Any, rollup: Rollup, offsets: Offsets) -> None:
@@ -228,6 +237,11 @@ class Worker:
                 where = ", ".join(f"{partition.topic}:{partition.partition}" for partition in sorted(stuck))
                 what = f"Faust stands still on {where} (faust-streaming #629)"
                 raise StuckError("faust", f"{what}; start the worker again")
+
+
+def _expected(crash: BaseException) -> FirmwattError:
+    """Return why Faust stopped as an error with an exit code."""
+    return crash if isinstance(crash, FirmwattError) else FirmwattError(f"Faust stopped: {crash!r}")
 
 
 def quiet() -> None:

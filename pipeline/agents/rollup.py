@@ -104,7 +104,7 @@ CODECS: dict[str, Codec[Any]] = {
 
 
 #: What every record that was consumed or delivered has, in types that say so.
-_partition = cast("Callable[[Message], int]", Message.partition)
+partition_of = cast("Callable[[Message], int]", Message.partition)
 _offset = cast("Callable[[Message], int]", Message.offset)
 
 
@@ -219,7 +219,7 @@ class Rollup:
         """Take in the records that are there, in the order of their partitions' logs."""
         records = self._consumer.consume(BATCH, timeout_s)
         self._polled_at = time.monotonic()
-        for number, run in groupby(records, key=_partition):
+        for number, run in groupby(records, key=partition_of):
             self._take_in(number, list(run))
         if self._loop is not None and not self.assigned.is_set() and self._consumer.assignment():
             self._loop.call_soon_threadsafe(self.assigned.set)
@@ -325,12 +325,16 @@ class Rollup:
         return [
             number
             for number, owned in self._owned.items()
-            if owned.ready and owned.state.offset != owned.saved_offset and at - owned.saved_at >= SAVE_EVERY_S
+            if owned.state.offset != owned.saved_offset and at - owned.saved_at >= SAVE_EVERY_S
         ]
 
     def _save(self, numbers: list[int]) -> None:
-        """Write down the state of partitions and commit offset and state as one; all before it is acknowledged."""
-        numbers = [number for number in numbers if number in self._owned and self._owned[number].ready]
+        """
+        Write down the state of partitions and commit offset and state as one; all before it is acknowledged.
+
+        In the middle of catching up too, figures not yet published included: a restart then begins there.
+        """
+        numbers = [number for number in numbers if number in self._owned]
         if not numbers:
             return
         places: dict[int, int] = {}
@@ -339,7 +343,7 @@ class Rollup:
         def delivered(error: KafkaError | None, record: Message) -> None:
             self._delivered(error, record)
             if error is None:
-                places[_partition(record)] = _offset(record)
+                places[partition_of(record)] = _offset(record)
 
         for number in numbers:
             self._owned[number].state.tidy()

@@ -30,7 +30,7 @@ def confluent(order: Order, take: Take, watch: Watch) -> None:
     consumer.assign([Place(order.topic, number, OFFSET_BEGINNING) for number in PARTITIONS])
     read: Counter[int] = Counter()
     while not watch.saw(read):
-        for number, run in groupby(consumer.consume(rollup.BATCH, POLL_S), key=Message.partition):
+        for number, run in groupby(consumer.consume(rollup.BATCH, POLL_S), key=rollup.partition_of):
             payloads = list(map(Message.value, run))
             take(payloads)
             read[number] += len(payloads)
@@ -86,7 +86,7 @@ async def plain_agent(order: Order, watch: Watch) -> None:
         last.key_serializer = last.value_serializer = "raw"
         codec, read, enough = Codec(HOST_TICKS), Counter[int](), asyncio.Event()
 
-        @app.agent(ticks)
+        @app.agent(ticks)  # type: ignore[untyped-decorator] # Faust ships no types
         async def _agent(stream: Any) -> None:
             async for event in stream.events():
                 tick = codec.decode(event.value)

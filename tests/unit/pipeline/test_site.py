@@ -140,3 +140,11 @@ async def test_the_site_agent_keeps_sites_apart() -> None:
     )
 
     assert [(figure.site, figure.load_kw) for figure in figures] == [("site-1", 2.0), ("site-2", 4.0)]
+
+
+def test_a_partition_that_is_left_alone_goes_on_by_itself_after_three_seconds() -> None:
+    """Of two partitions one died at 10: nobody will ever report a second that the other waits for."""
+    left = [partial(0, 12), partial(1, 10)]
+
+    assert due_second(left, 2, at(10), at(12)) is None
+    assert due_second([partial(0, 13), partial(1, 10)], 2, at(10), at(13)) == at(13)
