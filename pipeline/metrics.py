@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from pipeline.agents.interval import PASSED_OVER
 from pipeline.ends import REASONS
 from pipeline.messages.telemetry import SiteCapacity
 from pipeline.tally import IRREGULAR, Tally
@@ -201,8 +202,8 @@ def _counts(status: Status) -> Iterator[Metric]:
         "Partials and corrections that changed no interval's figure",
         labels=("reason",),
     )
-    for reason, count in sorted(status.passed_over.items()):
-        passed_over.add_metric((reason,), count)
+    for reason in PASSED_OVER:
+        passed_over.add_metric((reason,), status.passed_over.get(reason, 0))
     yield passed_over
     rebalances = CounterMetricFamily(
         "firmwatt_pipeline_rebalances", "Changes of who holds what, as this worker saw them", labels=("group", "change")

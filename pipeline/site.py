@@ -32,8 +32,8 @@ def due_second(
     Return the second that is to be published now, None while it has to wait.
 
     A second is due once every partition has reported it, and at the latest when *arrived*, the instant of the partial
-    just taken in, is a later one, or when nothing was for `SILENCE`: one partition alone has nobody to wait for. Nothing
-    is due twice.
+    just taken in, is a later one, or when nothing was for `SILENCE`: one partition alone has nobody to wait for.
+    Nothing is due twice.
     """
     seconds = sorted((partial.as_of for partial in partials), reverse=True)
     if not seconds:

@@ -128,6 +128,10 @@ class _Agent:
             self.agenda.note(key, state)
 
 
+#: Why a message can be passed over; a page shows each, also while it never happened.
+PASSED_OVER = ("corrections_of_forgotten_intervals", "corrections_without_partial", "partials_after_collapse")
+
+
 def _without_effect(message: IntervalPartial | IntervalCorrection, state: OpenInterval) -> str | None:
     """Return by name what *message* could not do, although it is news."""
     held = state.holds_up_to.get(message.partition)

@@ -81,6 +81,8 @@ def settings(member: Member, members: Iterable[Member]) -> dict[str, str]:
         "share.coordinator.state.topic.min.isr": "2",
         "unclean.leader.election.enable": "false",
         "replica.lag.time.max.ms": "10000",
+        # A node that finds no controllers gives up after 60 s, which a starved machine may take for a start.
+        "initial.broker.registration.timeout.ms": "240000",
     }
 
 
@@ -112,8 +114,7 @@ class Cluster:
 
     async def __aenter__(self) -> Self:
         try:
-            for number in NODES:
-                await self.start(number)
+            await asyncio.gather(*map(self.start, NODES))
             for number in NODES:
                 await self.answering(number)
         except BaseException:

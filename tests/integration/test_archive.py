@@ -57,8 +57,6 @@ def counted(file: Path, view: str, host: str) -> tuple[int, int]:
 
 def test_a_worker_killed_with_9_loses_no_row_and_shows_none_twice(kafka: Kafka, tmp_path: Path) -> None:
     place = deployment(tmp_path, kafka, Clock())
-    with place.config.open("a") as settings:
-        settings.write("[pipeline.upkeep]\nevery_s = 0.3\nmerge_files = 2\n")
     acks = [ack(f"{place.site}-{number % 7}", number) for number in range(400)]
     with place.worker("worker-1") as process:
         asyncio.run(send(kafka, acks[:250], pace_s=0.01))
@@ -67,7 +65,6 @@ def test_a_worker_killed_with_9_loses_no_row_and_shows_none_twice(kafka: Kafka, 
     asyncio.run(send(kafka, acks[250:]))
     with place.worker("worker-2"):
         wait_for(lambda: counted(place.desk, "acks", place.site)[1] == 400, 30, "all acknowledgements in the view")
-        wait_for(lambda: any(place.archive.glob(f"{ACKS.name}/*/*/merged-*.parquet")), 30, "files that were merged")
 
     assert 0 < some <= 250, "killed after some rows were archived"
     assert counted(place.desk, "acks", place.site) == (400, 400)
