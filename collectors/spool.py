@@ -27,6 +27,7 @@ import msgspec
 from collectors.spool_folder import Folder
 from collectors.spool_format import Boot, FormatError, Tick, is_bad
 from collectors.spool_store import Store
+from pipeline import frames
 from pipeline.clock import wall
 from pipeline.errors import ConfigError
 from pipeline.messages.telemetry import Instant
@@ -48,7 +49,7 @@ KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Stamp(msgspec.Struct):
-    """When a tick was measured."""
+    """When the JSON tick of an earlier version was measured."""
 
     measured_at: Instant
 
@@ -113,7 +114,11 @@ class Spool:
     def oldest_at(self) -> datetime | None:
         """When the oldest tick not acknowledged was measured, None if there is none."""
         payload = self._oldest
-        return None if payload is None else msgspec.json.decode(payload, type=Stamp).measured_at
+        if payload is None:
+            return None
+        if frames.is_frame(payload):
+            return frames.measured_at(payload)
+        return msgspec.json.decode(payload, type=Stamp).measured_at
 
     def append(self, seq: int, payload: bytes) -> None:
         """Return once tick *seq*, which must be `next_seq`, is on disk, or counted in `unstored_total`."""

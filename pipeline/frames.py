@@ -291,6 +291,14 @@ def host_of(payload: bytes) -> str:
         raise FrameError(str(cause)) from cause
 
 
+def measured_at(payload: bytes) -> datetime:
+    """Return when *payload*, a frame, was measured."""
+    try:
+        return instant(HEAD.unpack_from(payload)[9])
+    except (error, OverflowError) as cause:
+        raise FrameError(str(cause)) from cause
+
+
 def parse_layout(payload: bytes) -> Layout:
     """Return the layout in *payload*; raise `FrameError` where it is none."""
     try:

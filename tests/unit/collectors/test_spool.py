@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from collectors.spool import IN_MEMORY, Spool, Tick
 from collectors.spool_pack import PackError, pack, unpack
+from pipeline import frames
 from pipeline.errors import ConfigError
+from pipeline.messages.telemetry import HostTick
 
 NOON = datetime(2026, 7, 23, 12, tzinfo=UTC)
 MB = 1_000_000
@@ -459,3 +461,12 @@ def test_what_went_bad_is_never_unpacked(content: bytes, data: st.DataObject) ->
 def test_another_dictionary_is_refused() -> None:
     with pytest.raises(PackError):
         unpack(pack(b"tick", b"one"), b"other")
+
+
+def test_a_tick_is_as_old_as_it_says_whichever_version_wrote_it(tmp_path: Path) -> None:
+    """A collector that was replaced by a newer one left JSON; ticks are frames now."""
+    at = NOON + timedelta(seconds=7)
+    with opened(tmp_path) as spool:
+        spool.append(1, frames.encode(HostTick(host="h1", site="s", boot="b", seq=1, measured_at=at, gpus=())))
+
+        assert spool.oldest_at == at

@@ -55,6 +55,7 @@ TICKS = st.builds(
 def test_a_tick_survives_the_round_trip(one: HostTick) -> None:
     assert frames.decode(frames.encode(one)) == one
     assert frames.host_of(frames.encode(one)) == one.host
+    assert frames.measured_at(frames.encode(one)) == one.measured_at
 
 
 def test_the_fullest_tick_there_is_survives_it_too_and_is_a_quarter_of_its_json() -> None:
