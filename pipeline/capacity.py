@@ -185,7 +185,7 @@ def _add_tokens(cohort: Cohort, pools: Pools, fresh: Flags, rates: list[float | 
     if not cohort.jobs or not len(used):
         return
     span_us = np.where(used["before_us"] == NO_64, 0, used["at_us"] - used["before_us"])
-    moved, counted = difference(used["before_milli"], used["tokens_milli"])
+    moved, counted = difference(used["before_milli"], used["tokens_milli"], span_us[:, None])
     usable = used["current"] & fresh & (span_us > 0)
     rate = moved * int(US_PER_S) // np.maximum(span_us, 1)[:, None]
     records = {"tokens_milli": np.where(usable[:, None], rate, 0), "counted": counted & usable[:, None]}

@@ -23,11 +23,12 @@ from pipeline.messages.telemetry import Quality
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-#: Two ticks further apart than this are a hole: what happened between them is known in sum but not when.
-BRIDGE_US = 120_000_000
-#: What a counter can move between two ticks, thousandths: 38 MJ in two minutes are 320 kW, no host's. More is a fault
-#: of the counter; the bound also keeps products with `BRIDGE_US` within 64 bits.
-LARGEST_MOVE = 2**62 // BRIDGE_US
+#: Two ticks further apart than this are a hole: what happened between them is known in sum but not when. `share` is exact
+#: up to 50 minutes.
+BRIDGE_US = 45 * 60_000_000
+#: What a counter can move in a microsecond, thousandths: 320 kW, or 320,000 tokens a second, are no host's. More is a
+#: fault of the counter.
+FASTEST = 320
 SUSPECT = mask_of([Quality.ENERGY_SUSPECT])
 
 
@@ -64,11 +65,11 @@ def moved(earlier: Any, later: Any) -> Moved:
     *earlier* and *later* are records with `at_us`, `energy_mj`, `chassis_mj`, `tokens_milli` and `quality`.
     """
     span = later["at_us"] - earlier["at_us"]
-    energy, valid = difference(earlier["energy_mj"], later["energy_mj"])
+    energy, valid = difference(earlier["energy_mj"], later["energy_mj"], span[..., None])
     valid &= (later["quality"] & SUSPECT) == 0
     energy = np.where(valid, energy, 0)
-    chassis, by_chassis = difference(earlier["chassis_mj"], later["chassis_mj"])
-    tokens, counted = difference(earlier["tokens_milli"], later["tokens_milli"])
+    chassis, by_chassis = difference(earlier["chassis_mj"], later["chassis_mj"], span)
+    tokens, counted = difference(earlier["tokens_milli"], later["tokens_milli"], span[..., None])
     gpus = valid.shape[-1]
     return Moved(
         span_us=span,
@@ -82,15 +83,16 @@ def moved(earlier: Any, later: Any) -> Moved:
     )
 
 
-def difference(earlier: Ints, later: Ints) -> tuple[Ints, Flags]:
+def difference(earlier: Ints, later: Ints, span_us: Ints) -> tuple[Ints, Flags]:
     """Return what counters moved, 0 where they were absent, ran backwards or cannot have moved so far; and who held."""
     held = (earlier != NO_64) & (later >= earlier)  # an absent later reading is the smallest number there is
     change = np.where(held, later - np.where(held, earlier, 0), 0)
-    held &= change <= LARGEST_MOVE
+    held &= change <= FASTEST * span_us
     return np.where(held, change, 0), held
 
 
 def share(amount: Ints, part_us: Ints, span_us: Ints) -> Ints:
-    """Return the part of *amount* that falls into the first *part_us* of *span_us*, rounded down."""
-    first: Ints = amount * part_us // span_us
+    """Return ⌊amount · part / span⌋, what falls into the first *part_us* of *span_us*; no product leaves 64 bits."""
+    whole, rest = amount // span_us, amount % span_us
+    first: Ints = whole * part_us + rest * part_us // span_us
     return first

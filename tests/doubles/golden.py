@@ -18,7 +18,7 @@ from pipeline.messages.telemetry import GpuSample, HostTick, JobSample, Quality
 Key: TypeAlias = tuple[str, str, str, str | None, str | None]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-LONGEST_US = 120_000_000
+LONGEST_US = 45 * 60_000_000
 
 
 @dataclass
