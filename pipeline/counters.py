@@ -23,8 +23,8 @@ from pipeline.messages.telemetry import Quality
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-#: Two ticks further apart than this are a hole: what happened between them is known in sum but not when. `share` is exact
-#: up to 50 minutes.
+#: Two ticks further apart than this are a hole: what happened between them is known in sum but not when. `share` is
+#: exact up to 50 minutes.
 BRIDGE_US = 45 * 60_000_000
 #: What a counter can move in a microsecond, thousandths: 320 kW, or 320,000 tokens a second, are no host's. More is a
 #: fault of the counter.
