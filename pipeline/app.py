@@ -1,7 +1,7 @@
 """Composition root of the Faust half: ties agents, topics and tables together; builds without connecting."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,6 +11,7 @@ from pipeline.agents import interval, portfolio, site
 from pipeline.fence import Fence
 from pipeline.heard import Heard
 from pipeline.messages.telemetry import SiteCapacity
+from pipeline.outbox import Enqueue, Outbox
 from pipeline.pipeline_settings import Pipeline
 from pipeline.settings import Kafka
 from pipeline.site_intervals import OpenInterval, joined
@@ -25,13 +26,17 @@ from pipeline.topics import (
     Topic,
 )
 
-Send = Callable[[Topic[Any], Any], Awaitable[None]]
+#: A fetch of one partition ends here. Faust reads it up before it turns to the next: with its default of 1 MiB some
+#: thousands of partials are handled while the other partitions wait.
+FETCH_BYTES = 64 * 1024
+#: Events that wait for an agent.
+WAITING = 1000
 
 
 def build(
     kafka: Kafka,
     settings: Pipeline,
-    send: Send,
+    enqueue: Enqueue,
     now: Callable[[], datetime],
     *,
     fence: Fence,
@@ -40,7 +45,7 @@ def build(
     """
     Return the Faust application with its agents; nothing connects before it is started.
 
-    *send* returns once Kafka has acknowledged. *fence* ends a worker that stood still, *passed_over* counts what
+    *enqueue* queues a message. *fence* ends a worker that stood still, *passed_over* counts what
     changed no figure (`pipeline.agents.interval`).
     """
     app = _application(kafka, settings)
@@ -49,25 +54,36 @@ def build(
 
     @agent(app, source(app, SITE_PARTIALS), "site")
     async def _site(stream: Any) -> None:
-        await site.run(messages(stream, fence, SITE_PARTIALS), partial(send, SITE_CAPACITY), expected, now)
+        sent = Outbox(enqueue, kafka.bootstrap)
+        partials = messages(stream, fence, SITE_PARTIALS, settled=sent.settled)
+        await site.run(partials, partial(sent.put, SITE_CAPACITY), expected, now)
 
     @agent(app, source(app, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS), "interval")
     async def _interval(stream: Any) -> None:
+        sent = Outbox(enqueue, kafka.bootstrap)
+
+        async def settled() -> None:
+            """Publish first, then remember: a worker that dies between the two publishes the same again."""
+            await sent.settled()
+            intervals.write()
+
         await interval.run(
-            messages(stream, fence, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS),
+            messages(stream, fence, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS, settled=settled),
             intervals,
-            partial(send, SITE_INTERVALS),
+            partial(sent.put, SITE_INTERVALS),
             expected,
             now,
             recoveries=lambda: intervals.recoveries,
             passed_over=passed_over,
         )
 
-    _add_portfolio(app, settings, send, now, fence)
+    _add_portfolio(app, settings, lambda: Outbox(enqueue, kafka.bootstrap), now, fence)
     return app
 
 
-def _add_portfolio(app: Any, settings: Pipeline, send: Send, now: Callable[[], datetime], fence: Fence) -> None:
+def _add_portfolio(
+    app: Any, settings: Pipeline, outbox: Callable[[], Outbox], now: Callable[[], datetime], fence: Fence
+) -> None:
     """
     Bring the sites together in one place.
 
@@ -83,11 +99,11 @@ def _add_portfolio(app: Any, settings: Pipeline, send: Send, now: Callable[[], d
 
     @agent(app, own(app, meeting), "portfolio")
     async def _portfolio(stream: Any) -> None:
-        heard = Heard(now)
+        heard, sent = Heard(now), outbox()
         await portfolio.run(
-            _noted(messages(stream, fence, meeting), heard),
+            _noted(messages(stream, fence, meeting, settled=sent.settled), heard),
             {},
-            partial(send, PORTFOLIO_CAPACITY),
+            partial(sent.put, PORTFOLIO_CAPACITY),
             portfolio=settings.portfolio,
             expected=settings.sites or heard,
             now=now,
@@ -125,6 +141,8 @@ def _application(kafka: Kafka, settings: Pipeline) -> Any:
         topic_partitions=SITE_PARTIALS.partitions,
         table_standby_replicas=settings.standby_replicas,
         consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
+        stream_buffer_maxsize=WAITING,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 4,
         broker_commit_interval=1.0,

@@ -10,11 +10,15 @@ Faust's in-memory store it would read everything again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from weakref import ref
 
 import msgspec
 from faust import current_event
 from faust.stores import memory
+from faust.streams import _current_event
 
 S = TypeVar("S")
 
@@ -67,12 +71,29 @@ class _Store(memory.Store):  # type: ignore[misc] # Faust ships no types mypy ca
             del self._key_partition[key]
 
 
+@dataclass(frozen=True)
+class _Change(Generic[S]):
+    """What a key is to become."""
+
+    state: S | None
+    """None: gone."""
+    event: Any
+    """What was handled then; it tells the partition."""
+    recoveries: int
+
+
 class Table(MutableMapping[str, S], Generic[S]):
-    """A table of structs of one kind; *join* puts two states of one key together, whichever was written first."""
+    """
+    A table of structs of one kind; *join* puts two states of one key together, whichever was written first.
+
+    What is changed is kept to oneself until `write`, which gives it to Faust, and so to the changelog.
+    """
 
     def __init__(self, app: Any, name: str, kind: type[S], partitions: int, join: Callable[[S, S], S]) -> None:
         self.recoveries = 0
         """How often it was filled from its changelog."""
+        self._changes: dict[str, _Change[S]] = {}
+        self._join = join
         self._bytes = app.Table(
             name,
             key_type=bytes,
@@ -90,20 +111,59 @@ class Table(MutableMapping[str, S], Generic[S]):
     async def _recovered(self) -> None:
         self.recoveries += 1
 
+    def write(self) -> None:
+        """
+        Write what has changed.
+
+        Where the table was filled anew meanwhile, the changelog may know more than the change was made from: both are
+        put together, and nothing is deleted.
+        """
+        changes, self._changes = self._changes, {}
+        for key, change in changes.items():
+            raw, state = key.encode(), change.state
+            newly_filled = change.recoveries != self.recoveries
+            if newly_filled and raw in self._bytes and state is not None:
+                state = self._join(self._decoder.decode(self._bytes[raw]), state)
+            with _handling(change.event):
+                if state is not None:
+                    self._bytes[raw] = self._encoder.encode(state)
+                elif raw in self._bytes and not newly_filled:
+                    del self._bytes[raw]
+
     def __getitem__(self, key: str) -> S:
-        return self._decoder.decode(self._bytes[key.encode()])
+        if (change := self._changes.get(key)) is None:
+            return self._decoder.decode(self._bytes[key.encode()])
+        if change.state is None:
+            raise KeyError(key)
+        return change.state
 
     def __setitem__(self, key: str, state: S) -> None:
-        self._bytes[key.encode()] = self._encoder.encode(state)
+        self._changes[key] = _Change(state, current_event(), self.recoveries)
 
     def __delitem__(self, key: str) -> None:
-        del self._bytes[key.encode()]
+        if key not in self:
+            raise KeyError(key)
+        self._changes[key] = _Change(None, current_event(), self.recoveries)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.encode() in self._bytes
+        if not isinstance(key, str):
+            return False
+        change = self._changes.get(key)
+        return key.encode() in self._bytes if change is None else change.state is not None
 
     def __iter__(self) -> Iterator[str]:
-        return (key.decode() for key in list(self._bytes.keys()))
+        written = {key.decode() for key in self._bytes.keys()}  # noqa: SIM118 - Faust's table, not a dict
+        return (key for key in sorted(written | self._changes.keys()) if key in self)
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return sum(1 for _ in self)
+
+
+@contextmanager
+def _handling(event: Any) -> Iterator[None]:
+    """Let Faust take *event* for the one that is being handled: a change goes to the changelog of its partition."""
+    before = _current_event.set(None if event is None else ref(event))
+    try:
+        yield
+    finally:
+        _current_event.reset(before)

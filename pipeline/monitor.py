@@ -7,8 +7,9 @@ Everything else shown is what the parts know of themselves, so a scrape asks nob
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -26,6 +27,7 @@ from pipeline.clock import Clock, wall
 from pipeline.messages.telemetry import SiteCapacity
 from pipeline.metrics import Disk, Held, Lag
 from pipeline.offsets import Offsets
+from pipeline.outbox import Enqueue
 from pipeline.topics import HOST_TICKS, Topic
 from pipeline.watchdog import Progress
 
@@ -96,17 +98,20 @@ class Monitor(Collector):
             for _, since in [self._progress.standing[group, partition]]
         )
 
-    def passing(
-        self, send: Callable[[Topic[Any], Any], Awaitable[None]]
-    ) -> Callable[[Topic[Any], Any], Awaitable[None]]:
-        """Return *send*, which also lets the pages know each site figure that Kafka has acknowledged."""
+    def passing(self, enqueue: Enqueue) -> Enqueue:
+        """Return *enqueue*, which also lets the pages know each site figure that Kafka has acknowledged."""
 
-        async def passed(topic: Topic[Any], message: Any) -> None:
-            await send(topic, message)
+        async def passed(topic: Topic[Any], message: Any) -> "asyncio.Future[Any]":
+            queued = await enqueue(topic, message)
             if isinstance(message, SiteCapacity):
-                self._figures[message.site] = message
+                queued.add_done_callback(partial(self._acknowledged, message))
+            return queued
 
         return passed
+
+    def _acknowledged(self, figure: SiteCapacity, outcome: "asyncio.Future[Any]") -> None:
+        if not outcome.cancelled() and outcome.exception() is None:
+            self._figures[figure.site] = figure
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics (the protocol of prometheus_client's registry)."""

@@ -36,7 +36,7 @@ from pipeline.settings import Kafka, Site
 from pipeline.storage import Folder, Storage
 from pipeline.streams import use_quick_transport
 from pipeline.topics import HOST_TICKS, TOPICS
-from pipeline.watchdog import FAUST_STUCK_AFTER_S, GONE_AFTER_S, STUCK_AFTER_S, WAITING_AFTER_S, Progress
+from pipeline.watchdog import GONE_AFTER_S, STUCK_AFTER_S, WAITING_AFTER_S, Progress
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Worker:
         application = app.build(
             self.kafka,
             self.settings,
-            monitor.passing(sender.send),
+            monitor.passing(sender.enqueue),
             self.clock.now,
             fence=Fence.of_session(self.settings.session_timeout_s),
             passed_over=monitor.passed_over,
@@ -217,7 +217,7 @@ class Worker:
                 raise StuckError("rollup", f"{what}; start the worker again")
 
     async def _watch_agents(self, faust: Any, rollup: Rollup, offsets: Offsets) -> None:
-        """Raise once Faust has left records of a partition it holds uncommitted for `FAUST_STUCK_AFTER_S`."""
+        """Raise once Faust has left records of a partition it holds uncommitted for too long."""
         await rollup.assigned.wait()
         await faust.tables.wait_until_recovery_completed()
         sources = app.sources(self.settings)
@@ -233,9 +233,12 @@ class Worker:
                 continue  # `_watch` tells when Kafka is gone
             places = {partition: max(0, committed.get(partition, 0)) for partition in held}
             progress = progress.seen(places, ends, wall())
-            if stuck := progress.stuck(wall(), FAUST_STUCK_AFTER_S):
-                where = ", ".join(f"{partition.topic}:{partition.partition}" for partition in sorted(stuck))
-                what = f"Faust stands still on {where} (faust-streaming #629)"
+            if stuck := progress.agents_stuck(ends, wall()):
+                where = ", ".join(
+                    f"{partition.topic}:{partition.partition} (at {places[partition]} of {ends[partition]})"
+                    for partition in sorted(stuck)
+                )
+                what = f"Faust stands still on {where}, see faust-streaming #629"
                 raise StuckError("faust", f"{what}; start the worker again")
 
 

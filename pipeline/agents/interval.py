@@ -72,6 +72,7 @@ async def run(
     """
     Publish each interval once it is complete or has waited long enough, and again when it changes.
 
+    A change of *intervals* lasts only once what *emit* was given before it is acknowledged (`pipeline.app`).
     *recoveries* tells how often *intervals* was filled by somebody else. *passed_over* counts what changes no figure:
     corrections of intervals that are forgotten or whose partial is not in, partials whose predecessor was added up.
     """
@@ -120,7 +121,6 @@ class _Agent:
     async def _put(
         self, key: str, before: OpenInterval | None, state: OpenInterval, figure: SiteInterval | None
     ) -> None:
-        """Publish first, then remember: a worker that dies between the two publishes the same again."""
         if figure:
             await self.emit(figure)
         if state is not before:

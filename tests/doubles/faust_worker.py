@@ -24,7 +24,7 @@ async def run(kafka: Kafka, settings: Pipeline) -> None:
         application = app.build(
             kafka,
             settings,
-            sender.send,
+            sender.enqueue,
             Clock().now,
             fence=Fence.of_session(settings.session_timeout_s),
             passed_over=Counter(),

@@ -36,6 +36,10 @@ class Busy(Consumer):
         await asyncio.sleep(2.0)
 
 
+async def at_once() -> None:
+    """Have all acknowledged."""
+
+
 @asynccontextmanager
 async def admin_of(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
@@ -56,7 +60,13 @@ async def send(kafka: Kafka, topic: str, numbers: range) -> None:
 
 @asynccontextmanager
 async def working(
-    kafka: Kafka, place: Place, folder: Path, handle: Handle, consumer: type[Any] = Consumer
+    kafka: Kafka,
+    place: Place,
+    folder: Path,
+    handle: Handle,
+    *,
+    consumer: type[Any] = Consumer,
+    acknowledged: Callable[[], Awaitable[None]] = at_once,
 ) -> AsyncIterator[Any]:
     """Run a Faust application with one agent and one table, which puts each number into *handle*."""
     group, partition = place
@@ -79,7 +89,11 @@ async def working(
         "one",
     )
     async def _agent(stream: Any) -> None:
-        async for event in events(stream, Fence(3600.0)):
+        async def settled() -> None:
+            await acknowledged()
+            highest.write()
+
+        async for event in events(stream, Fence(3600.0), settled):
             await handle(int(event.value))
             highest["all"] = int(event.value)
 
@@ -133,7 +147,7 @@ async def test_records_that_waited_for_a_worker_are_all_handled_and_committed(
         await all_committed(kafka, place, 100)
     await send(kafka, place[1].topic, range(100, 400))
 
-    async with working(kafka, place, tmp_path, handled, Busy):
+    async with working(kafka, place, tmp_path, handled, consumer=Busy):
         await all_committed(kafka, place, 400)
 
     assert sorted(set(former.numbers)) == list(range(100))
@@ -159,6 +173,47 @@ async def test_what_a_leaving_worker_has_in_hand_is_left_to_the_next(
         await all_committed(kafka, place, 100)
 
     assert sorted(set(handled.numbers)) == list(range(50, 100))
+
+
+async def test_what_was_sent_and_not_acknowledged_is_left_to_the_next(
+    kafka: Kafka, place: Place, tmp_path: Path
+) -> None:
+    """From record 50 on no acknowledgement comes: what is then in hand was handled, and is again."""
+    handled, again, silent = Handled(), Handled(), asyncio.Event()
+
+    async def never_after_fifty() -> None:
+        if len(handled.numbers) > 50:
+            silent.set()
+            await asyncio.Event().wait()
+
+    async with working(kafka, place, tmp_path, handled, acknowledged=never_after_fifty):
+        await asyncio.wait_for(silent.wait(), WITHIN_S)
+    async with working(kafka, place, tmp_path, again):
+        await all_committed(kafka, place, 100)
+
+    assert min(again.numbers) <= 50
+    assert sorted(set(again.numbers)) == list(range(min(again.numbers), 100))
+
+
+async def test_records_that_wait_together_wait_for_one_acknowledgement(
+    kafka: Kafka, place: Place, tmp_path: Path
+) -> None:
+    """100 records and 50 ms for each acknowledgement: far fewer than one a record are waited for."""
+    numbers: list[int] = []
+    waited: list[int] = []
+
+    async def handle(number: int) -> None:
+        numbers.append(number)
+
+    async def acknowledged() -> None:
+        await asyncio.sleep(0.05)
+        waited.append(len(numbers))
+
+    async with working(kafka, place, tmp_path, handle, acknowledged=acknowledged):
+        await all_committed(kafka, place, 100)
+
+    assert numbers == list(range(100))
+    assert (waited[-1], len(waited) <= 20) == (100, True)
 
 
 async def test_an_error_in_an_agent_ends_the_worker_and_passes_nothing_over(

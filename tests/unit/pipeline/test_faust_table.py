@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from faust.types import TP
 
 from pipeline.faust_table import Table
@@ -88,3 +89,47 @@ def test_what_was_written_here_need_not_be_read_again() -> None:
     inside.data.set_persisted_offset(LOG, 11)
 
     assert inside.persisted_offset(LOG) == 12
+
+
+def test_what_is_changed_is_seen_at_once_and_reaches_faust_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key peak goes from 7 to 9 in two steps, hill goes: two messages to the changelog, not three, and none before."""
+    table, inside = heights()
+    inside.apply_changelog_batch([Record(b"peak", b"\x07", 0), Record(b"hill", b"\x01", 1)])
+    told = changelog(inside, monkeypatch)
+
+    table["peak"] = 8
+    table["peak"] = 9
+    del table["hill"]
+
+    assert (dict(table), len(table), "hill" in table, told) == ({"peak": 9}, 1, False, [])
+    with pytest.raises(KeyError):
+        del table["hill"]
+    table.write()
+    assert (dict(table), told) == ({"peak": 9}, [(b"peak", b"\x09"), (b"hill", None)])
+    table.write()
+    assert len(told) == 2
+
+
+async def test_a_change_made_before_the_table_was_filled_anew_takes_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """8 and a deletion were made from what was known; meanwhile another worker had written 9."""
+    table, inside = heights()
+    inside.apply_changelog_batch([Record(b"peak", b"\x07", 0), Record(b"hill", b"\x01", 1)])
+    told = changelog(inside, monkeypatch)
+    table["peak"] = 8
+    del table["hill"]
+
+    inside.apply_changelog_batch([Record(b"peak", b"\x09", 2)])
+    await inside.on_recovery_completed({LOG}, set())
+    table.write()
+
+    assert (dict(table), told) == ({"peak": 9, "hill": 1}, [(b"peak", b"\x09")])
+
+
+def changelog(inside: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes | None]]:
+    """Return where what Faust's table sends to its changelog turns up; nobody handles an event here."""
+    told: list[tuple[bytes, bytes | None]] = []
+    monkeypatch.setattr(inside, "on_key_set", lambda key, value: told.append((key, value)))
+    monkeypatch.setattr(inside, "on_key_del", lambda key: told.append((key, None)))
+    return told
