@@ -1,5 +1,6 @@
 """The commands: topology, baseline, and what they say to wrong words."""
 
+from asyncio import Future
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_an_unknown_method_is_answered_with_those_there_are(history: Path) -> No
 def test_the_faust_application_is_wired_without_connecting() -> None:
     """Four agents, of which two bring the sites together; one table; nothing listens at the address."""
 
-    async def nowhere(topic: object, message: object) -> None:
+    async def nowhere(topic: object, message: object) -> Future[object]:
         raise AssertionError(topic, message)
 
     built = app.build(
