@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import faust
+from faust.types import TP
 
 from pipeline.codec import Codec, DecodeError
 from pipeline.faust_table import Table
@@ -117,6 +118,7 @@ async def forward(stream: Any, fence: Fence, to: Any) -> None:
 
 
 __all__ = [
+    "TP",
     "Table",
     "agent",
     "credentials",

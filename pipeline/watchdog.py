@@ -3,10 +3,12 @@ Are the rollup and the Faust agents getting on? Pure; the worker asks once a sec
 
 A consumer that has silently stopped fetching (faust-streaming #175, #629, #640) looks healthy from outside. So progress
 is judged by offsets: a partition with records waiting and none taken in for `STUCK_AFTER_S` ends the process, and
-whoever supervises it starts another. Faust does stop fetching a partition now and then after a rebalance (seen here
-with faust-streaming 0.15.3 when the other worker was killed), and its agents only merge a few messages a second: they
-get `FAUST_STUCK_AFTER_S`. But partitions are served one after the other: one that waits while others are being caught
-up with stands still for a good reason, and is given longer.
+whoever supervises it starts another.
+
+Faust does stop fetching a partition now and then after a rebalance (seen here with faust-streaming 0.15.3 when the
+other worker was killed), and its agents only merge a few messages a second: what they have not taken in for
+`FAUST_STUCK_AFTER_S` they never will. On a starved machine, though, a rebalance or a commit takes longer than that, and
+while others are being caught up with a partition waits its turn: all of that is given `FAUST_WAITING_AFTER_S`.
 """
 
 from collections.abc import Hashable, Mapping
@@ -23,8 +25,8 @@ FAUST_WAITING_AFTER_S = 60.0
 #: So many records behind, an agent is catching up; it handles as many in some seconds.
 CATCHING_UP = 1000
 GONE_AFTER_S = 10.0
-#: What has moved within this time is moving: Faust commits once a second, and is asked once a second.
-ASKED_S = 3.0
+#: What has moved within this time is moving: Faust is asked once a second.
+MOVING_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,39 @@ class Progress(Generic[P]):
         """Return the partitions that have not moved for *after_s* seconds."""
         return [partition for partition, (_, since) in self.standing.items() if at - since >= after_s]
 
-    def agents_stuck(self, ends: Mapping[P, int], at: float) -> list[P]:
-        """Return the partitions that Faust's agents have left for too long; *ends* as last seen."""
-        moving = {place: position for place, (position, since) in self.standing.items() if at - since < ASKED_S}
-        behind = sum(max(0, ends.get(place, position) - position) for place, position in moving.items())
-        return self.stuck(at, FAUST_WAITING_AFTER_S if behind > CATCHING_UP else FAUST_STUCK_AFTER_S)
-
     def is_gone(self, started_at: float, at: float) -> bool:
         """Tell whether Kafka has not answered for `GONE_AFTER_S`."""
         return at - (self.answered_at or started_at) > GONE_AFTER_S
+
+
+@dataclass(frozen=True)
+class AgentsProgress(Generic[P]):
+    """Where Faust's agents stood in each partition they hold, and since when."""
+
+    taken: Progress[P] = field(default_factory=Progress)
+    """What they have taken in since the last rebalance."""
+    committed: Progress[P] = field(default_factory=Progress)
+    ends: Mapping[P, int] = field(default_factory=dict)
+
+    def seen(
+        self,
+        taken: Mapping[P, int],
+        committed: Mapping[P, int],
+        ends: Mapping[P, int],
+        at: float,
+        *,
+        rebalancing: bool = False,
+    ) -> "AgentsProgress[P]":
+        """Return what is known after all was asked for at *at*; nothing is taken in while *rebalancing*."""
+        so_far = Progress[P]() if rebalancing else self.taken.seen(taken, ends, at)
+        return AgentsProgress(so_far, self.committed.seen(committed, ends, at), ends)
+
+    def stuck(self, at: float) -> list[P]:
+        """Return the partitions that the agents have left for too long."""
+        patience_s = FAUST_WAITING_AFTER_S if self._behind(at) > CATCHING_UP else FAUST_STUCK_AFTER_S
+        left = {*self.taken.stuck(at, patience_s), *self.committed.stuck(at, FAUST_WAITING_AFTER_S)}
+        return [partition for partition in self.committed.standing if partition in left]
+
+    def _behind(self, at: float) -> int:
+        moving = {place: position for place, (position, since) in self.taken.standing.items() if at - since < MOVING_S}
+        return sum(max(0, self.ends.get(place, position) - position) for place, position in moving.items())

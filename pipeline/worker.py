@@ -34,9 +34,9 @@ from pipeline.offsets import Offsets
 from pipeline.pipeline_settings import Pipeline
 from pipeline.settings import Kafka, Site
 from pipeline.storage import Folder, Storage
-from pipeline.streams import use_quick_transport
+from pipeline.streams import TP, use_quick_transport
 from pipeline.topics import HOST_TICKS, TOPICS
-from pipeline.watchdog import GONE_AFTER_S, STUCK_AFTER_S, WAITING_AFTER_S, Progress
+from pipeline.watchdog import GONE_AFTER_S, STUCK_AFTER_S, WAITING_AFTER_S, AgentsProgress, Progress
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class Worker:
         await rollup.assigned.wait()
         await faust.tables.wait_until_recovery_completed()
         sources = app.sources(self.settings)
-        progress: Progress[Any] = Progress()
+        progress: AgentsProgress[Any] = AgentsProgress()
         while True:
             await asyncio.sleep(ASK_EVERY_S)
             held = [TopicPartition(*partition) for partition in faust.consumer.assignment()]
@@ -232,11 +232,14 @@ class Worker:
             except (KafkaError, OSError):
                 continue  # `_watch` tells when Kafka is gone
             places = {partition: max(0, committed.get(partition, 0)) for partition in held}
-            progress = progress.seen(places, ends, wall())
-            if stuck := progress.agents_stuck(ends, wall()):
+            read = faust.monitor.tp_read_offsets
+            taken = {partition: read.get(TP(*partition), places[partition] - 1) + 1 for partition in held}
+            busy = faust.rebalancing or faust.in_recovery
+            progress = progress.seen(taken, places, ends, wall(), rebalancing=busy)
+            if stuck := progress.stuck(wall()):
                 where = ", ".join(
-                    f"{partition.topic}:{partition.partition} (at {places[partition]} of {ends[partition]})"
-                    for partition in sorted(stuck)
+                    f"{place.topic}:{place.partition} (took {taken[place]}, committed {places[place]}, of {ends[place]})"
+                    for place in sorted(stuck)
                 )
                 what = f"Faust stands still on {where}, see faust-streaming #629"
                 raise StuckError("faust", f"{what}; start the worker again")
