@@ -237,11 +237,11 @@ class Worker:
             busy = faust.rebalancing or faust.in_recovery
             progress = progress.seen(taken, places, ends, wall(), rebalancing=busy)
             if stuck := progress.stuck(wall()):
-                where = ", ".join(
-                    f"{place.topic}:{place.partition} (took {taken[place]}, committed {places[place]}, of {ends[place]})"
+                where = "; ".join(
+                    f"{place.topic}:{place.partition}: took {taken[place]}, committed {places[place]} of {ends[place]}"
                     for place in sorted(stuck)
                 )
-                what = f"Faust stands still on {where}, see faust-streaming #629"
+                what = f"Faust stands still on {where} (faust-streaming #629)"
                 raise StuckError("faust", f"{what}; start the worker again")
 
 
