@@ -29,6 +29,7 @@ def of_run(part: str, outcome: Outcome) -> dict[str, Any]:
         "holes": len(verdict.holes),
         "doubles": len(verdict.doubles),
         "exit_codes": dict(outcome.codes),
+        "ended_by_themselves": outcome.complaints,
         "failures": outcome.failures,
     }
 

@@ -62,7 +62,8 @@ class Samples:
     memory_mb: defaultdict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     files: defaultdict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     lag: defaultdict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
-    age_ms: list[tuple[float, float]] = field(default_factory=list)
+    figure_age_ms: list[tuple[float, float]] = field(default_factory=list)
+    """How old the second was, machine time, of which a site's figure told when it was made."""
 
     def fits(self, warm_up_s: float) -> dict[str, Any]:
         """Return the lines through everything after the warm-up."""
@@ -117,7 +118,9 @@ def soak(folder: Path, kafka: Kafka, scenario: Scenario, span_s: float, warm_up_
         "records_per_s": round(sent.records / span_s),
         "ticks": distinct,
         "counted": total,
-        "age_p99_ms": {share: quantile((value for _, value in samples.age_ms), share) for share in (0.5, 0.99)},
+        "figure_age_ms": {
+            share: quantile((value for _, value in samples.figure_age_ms), share) for share in (0.5, 0.99)
+        },
         **samples.fits(warm_up_s),
         "failures": [*stage.failures, *stage.force.complaints],
     }
@@ -136,8 +139,10 @@ def watch(stage: Stage, lag: Lag, span_s: float) -> Samples:
             samples.files[name].append((second, files))
         for group, behind in lag.read().items():
             samples.lag[group.removeprefix(stage.place.group) or "faust"].append((second, behind))
-        if stage.capacities and (age := stage.capacities[-1].age_p99_ms) is not None:
-            samples.age_ms.append((second, age))
+        if stage.capacities:
+            newest = stage.capacities[-1]
+            old_s = (newest.known_at - newest.as_of).total_seconds() / stage.scenario.speed
+            samples.figure_age_ms.append((second, old_s * 1000))
         stage.wait(SAMPLE_EVERY_S)
     return samples
 
