@@ -45,8 +45,8 @@ check: setup ## format, lint, types, import rules
 bench: setup ## one JSON line a figure
 	@set -e; for bench in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$bench" $(ARGS); done
 
-bench-stream: setup ## GPU samples a second from Kafka, beside what only reads the same topic
-	@PYTHONPATH=tests $(BIN)/python -m bench.stream
+bench-stream: setup ## GPU samples a second from Kafka, beside what only reads it; freshness (ARGS="--part freshness --runs 1")
+	@PYTHONPATH=tests $(BIN)/python -m bench.stream $(ARGS)
 
 kills: setup ## kill the submitter with -9 again and again while the venue loses replies (ARGS="300 7": how often, seed)
 	@$(BIN)/python tests/long/kill_submitter.py $(or $(ARGS),300)

@@ -1,6 +1,27 @@
 """``make bench-stream``: one JSON line a figure, real Apache Kafka on this machine."""
 
-from bench.stream import throughput
+import argparse
+
+from bench.stream import freshness, throughput
+
+
+def main() -> None:
+    """Run what is asked for."""
+    grammar = argparse.ArgumentParser(
+        prog="bench-stream", description="GPU samples a second, and how fresh figures are."
+    )
+    grammar.add_argument("--part", choices=("throughput", "freshness"), action="append", help="only this")
+    grammar.add_argument("--runs", type=int, default=throughput.RUNS)
+    grammar.add_argument("--hosts", type=int, default=throughput.HOSTS, help="of the throughput")
+    grammar.add_argument("--seconds", type=int, default=throughput.SECONDS, help="of ticks that the readers read")
+    grammar.add_argument("--live", type=int, default=freshness.SECONDS, help="seconds of each live load")
+    args = grammar.parse_args()
+    parts = args.part or ("throughput", "freshness")
+    if "throughput" in parts:
+        throughput.main(args.hosts, args.seconds, args.runs)
+    if "freshness" in parts:
+        freshness.main(args.live, args.runs)
+
 
 if __name__ == "__main__":
-    throughput.main()
+    main()
