@@ -28,14 +28,21 @@ KEEP_US = 72 * 3_600_000_000
 
 @dataclass(eq=False)
 class Late:
-    """What came after an interval was closed."""
+    """
+    What came after an interval was closed.
 
-    totals: Totals
+    There is one for nearly every interval of three days, for some host is always late: so what is published is kept by
+    site and not by host.
+    """
+
     first_us: int
     last_us: int
+    totals: Totals = field(default_factory=Totals)
+    """What is published: by number of the site in place of the host's."""
+    fresh: Totals | None = None
+    """What is not, by host."""
     hosts: dict[int, int] = field(default_factory=dict)
     """By site: hosts that the closed figure did not expect."""
-    changed: bool = True
 
 
 @dataclass(eq=False)
@@ -69,10 +76,15 @@ class Closing:
             self.pending.setdefault(start_us, Totals()).add(totals)
             return
         first, last = measured_us or (start_us, start_us)
-        late = self.late.setdefault(start_us, Late(Totals(), first, last))
-        late.totals.add(totals)
+        late = self.late.setdefault(start_us, Late(first, last))
+        late.fresh = late.fresh or Totals()
+        late.fresh.add(totals)
         late.first_us, late.last_us = min(late.first_us, first), max(late.last_us, last)
-        late.changed = True
+
+    def expect(self, start_us: int, hosts: Flags) -> None:
+        """Remember the *hosts* in the figure from *start_us* on; nearly always they are those of the one before."""
+        before = self.expected.get(start_us - self.length_us)
+        self.expected[start_us] = before if before is not None and np.array_equal(before, hosts) else hosts
 
     def forget(self) -> None:
         """Let go of what is too old to be corrected."""
@@ -94,7 +106,7 @@ def closed(state: "Partition", closing: Closing, ended_us: int) -> Iterator[Inte
                 state, Interval(instant(start_us), instant(start_us + closing.length_us)), site, totals, expected
             )
         closing.sites[start_us] = tuple(sites)
-        closing.expected[start_us] = expected | _active(totals, len(state.hosts))
+        closing.expect(start_us, expected | _active(totals, len(state.hosts)))
         closing.open_from_us += closing.length_us
         closing.forget()
 
@@ -174,37 +186,45 @@ def corrected(state: "Partition", closing: Closing) -> Iterator[IntervalPartial 
     A site that this partition did not know when the interval was closed has no figure yet: it gets one of nothing
     first, so that there is something to correct.
     """
-    hosts = len(state.hosts)
+    hosts, site_of = len(state.hosts), np.array(state.site_of, dtype=np.int64)
     for start_us, late in sorted(closing.late.items()):
-        if not late.changed:
+        if late.fresh is None:
             continue
-        late.changed = False
+        fresh, late.fresh = late.fresh, None
+        late.totals.add(fresh.grouped(site_of, len(state.sites)))
         interval = Interval(instant(start_us), instant(start_us + closing.length_us))
-        active = _active(late.totals, hosts)
+        active = _active(fresh, hosts)
         known = closing.expected.get(start_us, np.zeros(0, dtype=np.bool_))
         known = np.concatenate([known, np.zeros(hosts - len(known), dtype=np.bool_)])
-        closing.expected[start_us] = known | active
+        if (active & ~known).any():
+            closing.expected[start_us] = known | active
         for number, site in enumerate(state.sites):
             mine = state.of_site(site)
-            touched = any((late.totals.host(name, hosts)[mine] != 0).any() for name in BY_HOST)
-            if not touched and not pool_intervals(late.totals, state.pools, site):
+            touched = any((fresh.host(name, hosts)[mine] != 0).any() for name in BY_HOST)
+            if not touched and not pool_intervals(fresh, state.pools, site):
                 continue
             if site not in closing.sites.get(start_us, ()):
                 closing.sites[start_us] = (*closing.sites.get(start_us, ()), site)
                 yield nothing(state, interval, site)
             late.hosts[number] = late.hosts.get(number, 0) + int((active & mine & ~known).sum())
-            yield IntervalCorrection(
-                site=site,
-                partition=state.number,
-                interval=interval,
-                energy_kwh=int(late.totals.host("host_mj", hosts)[mine].sum()) / MJ_PER_KWH,
-                covered_host_s=int(late.totals.host("host_us", hosts)[mine].sum()) / US_PER_S,
-                hosts=late.hosts[number],
-                ticks=int(late.totals.host("ticks", hosts)[mine].sum()),
-                ticks_missing=int(late.totals.host("missing", hosts)[mine].sum()),
-                pools=pool_intervals(late.totals, state.pools, site),
-                first_late=instant(late.first_us),
-                last_late=instant(late.last_us),
-                simulated=bool(late.totals.host("simulated", hosts)[mine].any()),
-                offset=state.offset,
-            )
+            yield _correction(state, interval, number, late)
+
+
+def _correction(state: "Partition", interval: Interval, number: int, late: Late) -> IntervalCorrection:
+    """Return all that came late of site *number*."""
+    sums = {name: int(late.totals.host(name, len(state.sites))[number]) for name in BY_HOST}
+    return IntervalCorrection(
+        site=state.sites[number],
+        partition=state.number,
+        interval=interval,
+        energy_kwh=sums["host_mj"] / MJ_PER_KWH,
+        covered_host_s=sums["host_us"] / US_PER_S,
+        hosts=late.hosts[number],
+        ticks=sums["ticks"],
+        ticks_missing=sums["missing"],
+        pools=pool_intervals(late.totals, state.pools, state.sites[number]),
+        first_late=instant(late.first_us),
+        last_late=instant(late.last_us),
+        simulated=sums["simulated"] != 0,
+        offset=state.offset,
+    )

@@ -24,7 +24,7 @@ from pipeline.straggler import Hole, Knot
 from pipeline.totals import Totals
 
 #: Of what is written here and of the records in `pipeline.rows`; raise it with any change.
-VERSION = 1
+VERSION = 2
 
 
 class SnapshotError(ValueError):
@@ -64,11 +64,11 @@ class SavedHole(msgspec.Struct, array_like=True):
 class SavedLate(msgspec.Struct, array_like=True):
     """What came after an interval was closed."""
 
-    totals: dict[str, bytes]
     first_us: int
     last_us: int
+    totals: dict[str, bytes]
+    fresh: dict[str, bytes] | None
     hosts: dict[int, int]
-    changed: bool
 
 
 class SavedClosing(msgspec.Struct, array_like=True):
@@ -223,6 +223,16 @@ def _read_totals(saved: dict[str, bytes]) -> Totals:
     return Totals({name: np.frombuffer(values, np.int64) for name, values in saved.items()})
 
 
+def _late(late: Late) -> SavedLate:
+    fresh = None if late.fresh is None else _totals(late.fresh)
+    return SavedLate(late.first_us, late.last_us, _totals(late.totals), fresh, late.hosts)
+
+
+def _read_late(saved: SavedLate) -> Late:
+    fresh = None if saved.fresh is None else _read_totals(saved.fresh)
+    return Late(saved.first_us, saved.last_us, _read_totals(saved.totals), fresh, saved.hosts)
+
+
 def _closing(closing: Closing) -> SavedClosing:
     masks: dict[tuple[int, bytes], int] = {}
     expected = {
@@ -233,10 +243,7 @@ def _closing(closing: Closing) -> SavedClosing:
         length_us=closing.length_us,
         open_from_us=closing.open_from_us,
         pending={start: _totals(totals) for start, totals in closing.pending.items()},
-        late={
-            start: SavedLate(_totals(late.totals), late.first_us, late.last_us, late.hosts, late.changed)
-            for start, late in closing.late.items()
-        },
+        late={start: _late(late) for start, late in closing.late.items()},
         expected=expected,
         masks=list(masks),
         sites=closing.sites,
@@ -249,10 +256,7 @@ def _read_closing(saved: SavedClosing) -> Closing:
         length_us=saved.length_us,
         open_from_us=saved.open_from_us,
         pending={start: _read_totals(totals) for start, totals in saved.pending.items()},
-        late={
-            start: Late(_read_totals(late.totals), late.first_us, late.last_us, late.hosts, late.changed)
-            for start, late in saved.late.items()
-        },
+        late={start: _read_late(late) for start, late in saved.late.items()},
         expected={start: masks[place] for start, place in saved.expected.items()},
         sites=saved.sites,
     )

@@ -47,6 +47,13 @@ class Totals:
         """Return a column by pool, as long as there are *pools*."""
         return _padded(self.columns[name], pools)
 
+    def grouped(self, group_of: Ints, groups: int) -> "Totals":
+        """Return the same by number of the group in place of the host's; *group_of* each host."""
+        return Totals(
+            {name: self.columns[name] for name in BY_POOL}
+            | {name: _by(group_of[: len(self.columns[name])], self.columns[name], groups) for name in BY_HOST}
+        )
+
     def only(self, hosts: Flags, pools: Flags) -> "Totals":
         """Return the part of some hosts and pools, everything else zero."""
         return Totals(
