@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import Counter
 
-from pipeline import app
+from pipeline import app, streams
 from pipeline.clock import Clock
 from pipeline.fence import Fence
 from pipeline.kafka import Sender
@@ -40,6 +40,7 @@ async def run(kafka: Kafka, settings: Pipeline) -> None:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     bootstrap, partitions, group, folder = sys.argv[1:]
+    streams.TOGETHER = int(os.environ.get("TOGETHER", streams.TOGETHER))
     standbys = int(os.environ.get("STANDBYS", "0"))
     asyncio.run(
         run(
