@@ -2,9 +2,9 @@
 
 import argparse
 
-from bench.stream import agents, freshness, throughput
+from bench.stream import agents, freshness, seconds, throughput
 
-PARTS = ("throughput", "agents", "freshness")
+PARTS = ("throughput", "seconds", "agents", "freshness")
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
     parts = args.part or PARTS
     if "throughput" in parts:
         throughput.main(args.hosts, args.seconds, args.runs)
+    if "seconds" in parts:
+        seconds.main(args.runs)
     if "agents" in parts:
         agents.main(args.runs)
     if "freshness" in parts:
