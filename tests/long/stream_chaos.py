@@ -14,11 +14,11 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -76,7 +76,21 @@ def _pieces(rounds: int) -> Iterator[int]:
         rounds -= ROUNDS_A_RUN
 
 
-def hunt(folder: Path, broker: ProxiedBroker, bug: str, args: argparse.Namespace) -> dict[str, Any]:
+@contextmanager
+def fresh_broker(args: argparse.Namespace) -> Iterator[tuple[Path, ProxiedBroker]]:
+    """
+    Yield a folder and a broker with all topics; both are gone afterwards.
+
+    One for each run: a new group reads everything there is, and what earlier runs left is tens of thousands of figures.
+    """
+    with TemporaryDirectory(prefix="firmwatt-chaos-") as name:
+        folder = Path(name)
+        with proxied_broker(folder / "broker", seed=args.seed) as broker:
+            asyncio.run(ensure_topics(broker.direct, (*TOPICS, *MARKET_TOPICS)))
+            yield folder, broker
+
+
+def hunt(bug: str, args: argparse.Namespace) -> dict[str, Any]:
     """Let a pipeline with *bug* run under faults until a figure shows it; return after how many."""
     struck = 0
     for attempt in range(BUG_RUNS):
@@ -89,14 +103,15 @@ def hunt(folder: Path, broker: ProxiedBroker, bug: str, args: argparse.Namespace
             entry=broken_pipeline.entry(bug),
             settled_s=BUG_SETTLED_S,
         )
-        outcome = run(folder, broker.direct, scenario)
+        with fresh_broker(args) as (folder, broker):
+            outcome = run(folder, broker.direct, scenario)
         struck += len(outcome.faults)
         if outcome.failures:
             return {"bug": bug, "caught": True, "faults": struck, "by": outcome.failures[0][:300]}
     return {"bug": bug, "caught": False, "faults": struck, "by": ""}
 
 
-def chaos(folder: Path, broker: ProxiedBroker, args: argparse.Namespace) -> dict[str, Any]:
+def chaos(args: argparse.Namespace) -> dict[str, Any]:
     """Do the parts that are asked for and print each line when it is known; return the last one."""
     parts = args.part or PARTS
     outcomes: list[Outcome] = []
@@ -107,14 +122,16 @@ def chaos(folder: Path, broker: ProxiedBroker, args: argparse.Namespace) -> dict
 
     for part, scenario in scenarios(args):
         if part in parts:
-            behind = (broker.kafka, broker.proxy) if part == "line" else None
-            note(part, run(folder, broker.direct, scenario, behind=behind))
+            with fresh_broker(args) as (folder, broker):
+                behind = (broker.kafka, broker.proxy) if part == "line" else None
+                note(part, run(folder, broker.direct, scenario, behind=behind))
     if "disk" in parts:
         scenario = Scenario(seed=args.seed, workers=2, faults=(), hosts=args.hosts, speed=args.speed)
-        note("disk", full_disk.run(folder, broker.direct, scenario, max(1, round(FILLINGS * args.share))))
+        with fresh_broker(args) as (folder, broker):
+            note("disk", full_disk.run(folder, broker.direct, scenario, max(1, round(FILLINGS * args.share))))
     for line in report.of_kinds(outcomes):
         say(line)
-    bugs = [hunt(folder, broker, bug, args) for bug in broken_pipeline.BUGS] if "bugs" in parts else []
+    bugs = [hunt(bug, args) for bug in broken_pipeline.BUGS] if "bugs" in parts else []
     for bug in bugs:
         say(bug)
     return report.of_all(outcomes, bugs)
@@ -128,11 +145,7 @@ def say(line: dict[str, Any]) -> None:
 def main(argv: list[str]) -> int:
     """Run what *argv* says; return 1 where anything went wrong."""
     args = parser().parse_args(argv)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="firmwatt-chaos-")))
-        broker = stack.enter_context(proxied_broker(folder / "broker", seed=args.seed))
-        asyncio.run(ensure_topics(broker.direct, (*TOPICS, *MARKET_TOPICS)))
-        total = chaos(folder, broker, args)
+    total = chaos(args)
     say(total)
     return 1 if total["failed"] else 0
 
