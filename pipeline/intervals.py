@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 FORGET_US = 3_600_000_000
 #: Closed intervals are corrected for so long.
 KEEP_US = 72 * 3_600_000_000
+EMPTY = Totals().packed()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Late:
     """
     What came after an interval was closed.
@@ -37,8 +38,8 @@ class Late:
 
     first_us: int
     last_us: int
-    totals: Totals = field(default_factory=Totals)
-    """What is published: by number of the site in place of the host's."""
+    packed: bytes = EMPTY
+    """What is published: totals by number of the site in place of the host's."""
     fresh: Totals | None = None
     """What is not, by host."""
     hosts: dict[int, int] = field(default_factory=dict)
@@ -76,7 +77,8 @@ class Closing:
             self.pending.setdefault(start_us, Totals()).add(totals)
             return
         first, last = measured_us or (start_us, start_us)
-        late = self.late.setdefault(start_us, Late(first, last))
+        if (late := self.late.get(start_us)) is None:
+            late = self.late[start_us] = Late(first, last)
         late.fresh = late.fresh or Totals()
         late.fresh.add(totals)
         late.first_us, late.last_us = min(late.first_us, first), max(late.last_us, last)
@@ -191,7 +193,9 @@ def corrected(state: "Partition", closing: Closing) -> Iterator[IntervalPartial 
         if late.fresh is None:
             continue
         fresh, late.fresh = late.fresh, None
-        late.totals.add(fresh.grouped(site_of, len(state.sites)))
+        totals = Totals.unpacked(late.packed)
+        totals.add(fresh.grouped(site_of, len(state.sites)))
+        late.packed = totals.packed()
         interval = Interval(instant(start_us), instant(start_us + closing.length_us))
         active = _active(fresh, hosts)
         known = closing.expected.get(start_us, np.zeros(0, dtype=np.bool_))
@@ -207,12 +211,12 @@ def corrected(state: "Partition", closing: Closing) -> Iterator[IntervalPartial 
                 closing.sites[start_us] = (*closing.sites.get(start_us, ()), site)
                 yield nothing(state, interval, site)
             late.hosts[number] = late.hosts.get(number, 0) + int((active & mine & ~known).sum())
-            yield _correction(state, interval, number, late)
+            yield _correction(state, interval, number, late, totals)
 
 
-def _correction(state: "Partition", interval: Interval, number: int, late: Late) -> IntervalCorrection:
+def _correction(state: "Partition", interval: Interval, number: int, late: Late, totals: Totals) -> IntervalCorrection:
     """Return all that came late of site *number*."""
-    sums = {name: int(late.totals.host(name, len(state.sites))[number]) for name in BY_HOST}
+    sums = {name: int(totals.host(name, len(state.sites))[number]) for name in BY_HOST}
     return IntervalCorrection(
         site=state.sites[number],
         partition=state.number,
@@ -222,7 +226,7 @@ def _correction(state: "Partition", interval: Interval, number: int, late: Late)
         hosts=late.hosts[number],
         ticks=sums["ticks"],
         ticks_missing=sums["missing"],
-        pools=pool_intervals(late.totals, state.pools, state.sites[number]),
+        pools=pool_intervals(totals, state.pools, state.sites[number]),
         first_late=instant(late.first_us),
         last_late=instant(late.last_us),
         simulated=sums["simulated"] != 0,

@@ -66,7 +66,7 @@ class SavedLate(msgspec.Struct, array_like=True):
 
     first_us: int
     last_us: int
-    totals: dict[str, bytes]
+    totals: bytes
     fresh: dict[str, bytes] | None
     hosts: dict[int, int]
 
@@ -225,12 +225,12 @@ def _read_totals(saved: dict[str, bytes]) -> Totals:
 
 def _late(late: Late) -> SavedLate:
     fresh = None if late.fresh is None else _totals(late.fresh)
-    return SavedLate(late.first_us, late.last_us, _totals(late.totals), fresh, late.hosts)
+    return SavedLate(late.first_us, late.last_us, late.packed, fresh, late.hosts)
 
 
 def _read_late(saved: SavedLate) -> Late:
     fresh = None if saved.fresh is None else _read_totals(saved.fresh)
-    return Late(saved.first_us, saved.last_us, _read_totals(saved.totals), fresh, saved.hosts)
+    return Late(saved.first_us, saved.last_us, saved.totals, fresh, saved.hosts)
 
 
 def _closing(closing: Closing) -> SavedClosing:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipeline.counters import Flags, Ints
@@ -22,6 +23,10 @@ MILLI = 1000.0
 
 BY_POOL = ("energy_mj", "covered_us", "present_us", "tokens_milli", "counted")
 BY_HOST = ("host_mj", "host_us", "span_us", "ticks", "missing", "simulated")
+
+
+_pack = msgspec.msgpack.Encoder()
+_unpack = msgspec.msgpack.Decoder(dict[str, bytes])
 
 
 def _none() -> Ints:
@@ -53,6 +58,17 @@ class Totals:
             {name: self.columns[name] for name in BY_POOL}
             | {name: _by(group_of[: len(self.columns[name])], self.columns[name], groups) for name in BY_HOST}
         )
+
+    def packed(self) -> bytes:
+        """Return them small, for what is kept and seldom looked at: a column of zeros takes nothing."""
+        return _pack.encode({name: values.tobytes() for name, values in self.columns.items() if values.any()})
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> "Totals":
+        """Return what was `packed`; raise msgspec's errors for bytes that are no such thing."""
+        totals = cls()
+        totals.columns |= {name: np.frombuffer(values, np.int64) for name, values in _unpack.decode(packed).items()}
+        return totals
 
     def only(self, hosts: Flags, pools: Flags) -> "Totals":
         """Return the part of some hosts and pools, everything else zero."""
