@@ -65,6 +65,7 @@ def build(
         async def settled() -> None:
             """Publish first, then remember: a worker that dies between the two publishes the same again."""
             await sent.settled()
+            fence.check()
             intervals.write()
 
         await interval.run(

@@ -78,8 +78,7 @@ class _Change(Generic[S]):
     state: S | None
     """None: gone."""
     event: Any
-    """What was handled then; it tells the partition."""
-    recoveries: int
+    """What was handled then; it tells the partition, and before which rebalance it was."""
 
 
 class Table(MutableMapping[str, S], Generic[S]):
@@ -93,7 +92,6 @@ class Table(MutableMapping[str, S], Generic[S]):
         self.recoveries = 0
         """How often it was filled from its changelog."""
         self._changes: dict[str, _Change[S]] = {}
-        self._join = join
         self._bytes = app.Table(
             name,
             key_type=bytes,
@@ -110,25 +108,25 @@ class Table(MutableMapping[str, S], Generic[S]):
 
     async def _recovered(self) -> None:
         self.recoveries += 1
+        self._changes.clear()
 
     def write(self) -> None:
         """
         Write what has changed.
 
-        Where the table was filled anew meanwhile, the changelog may know more than the change was made from: both are
-        put together, and nothing is deleted.
+        Not what was changed before a rebalance: the changelog may know more by now, and what was handled then is not
+        acknowledged (`pipeline.streams.events`) but read again.
         """
         changes, self._changes = self._changes, {}
+        generation = self._bytes.app.consumer_generation_id
         for key, change in changes.items():
-            raw, state = key.encode(), change.state
-            newly_filled = change.recoveries != self.recoveries
-            if newly_filled and raw in self._bytes and state is not None:
-                state = self._join(self._decoder.decode(self._bytes[raw]), state)
+            if change.event is not None and change.event.message.generation_id != generation:
+                continue
             with _handling(change.event):
-                if state is not None:
-                    self._bytes[raw] = self._encoder.encode(state)
-                elif raw in self._bytes and not newly_filled:
-                    del self._bytes[raw]
+                if change.state is not None:
+                    self._bytes[key.encode()] = self._encoder.encode(change.state)
+                elif key.encode() in self._bytes:
+                    del self._bytes[key.encode()]
 
     def __getitem__(self, key: str) -> S:
         if (change := self._changes.get(key)) is None:
@@ -138,12 +136,12 @@ class Table(MutableMapping[str, S], Generic[S]):
         return change.state
 
     def __setitem__(self, key: str, state: S) -> None:
-        self._changes[key] = _Change(state, current_event(), self.recoveries)
+        self._changes[key] = _Change(state, current_event())
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
             raise KeyError(key)
-        self._changes[key] = _Change(None, current_event(), self.recoveries)
+        self._changes[key] = _Change(None, current_event())
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str):

@@ -87,7 +87,8 @@ async def events(stream: Any, fence: Fence, settled: Settled = _nothing) -> Asyn
 
     An acknowledgement of Kafka takes some 10 ms, so that who waits for one after each event handles a hundred a second;
     after an outage hours of them are waiting. What is in hand when its handling is broken off is not acknowledged, as
-    Faust would: a worker that leaves would pass over it.
+    Faust would: a worker that leaves would pass over it. Nor is what was in hand when the group was rebalanced: whoever
+    has its partition now reads it again.
     """
     waiting, in_hand = stream.channel.queue, []
     async for event in stream.noack().events():
@@ -95,9 +96,11 @@ async def events(stream: Any, fence: Fence, settled: Settled = _nothing) -> Asyn
         in_hand.append(event)
         yield event
         if waiting.empty() or len(in_hand) >= TOGETHER:
+            fence.check()
             await settled()
             for handled in in_hand:
-                handled.ack()
+                if handled.message.generation_id == stream.app.consumer_generation_id:
+                    handled.ack()
             in_hand = []
 
 

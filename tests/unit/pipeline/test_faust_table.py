@@ -1,6 +1,7 @@
 """A Faust table is what all writers of its changelog have said together, whoever wrote last."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,9 +111,7 @@ def test_what_is_changed_is_seen_at_once_and_reaches_faust_when_it_is_written(mo
     assert len(told) == 2
 
 
-async def test_a_change_made_before_the_table_was_filled_anew_takes_nothing_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_change_made_before_the_table_was_filled_anew_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """8 and a deletion were made from what was known; meanwhile another worker had written 9."""
     table, inside = heights()
     inside.apply_changelog_batch([Record(b"peak", b"\x07", 0), Record(b"hill", b"\x01", 1)])
@@ -122,9 +121,28 @@ async def test_a_change_made_before_the_table_was_filled_anew_takes_nothing_back
 
     inside.apply_changelog_batch([Record(b"peak", b"\x09", 2)])
     await inside.on_recovery_completed({LOG}, set())
+
+    assert dict(table) == {"peak": 9, "hill": 1}
+    table.write()
+    assert (dict(table), told) == ({"peak": 9, "hill": 1}, [])
+
+
+def test_a_change_that_an_event_from_before_a_rebalance_makes_after_it_is_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One event was in hand, half handled, when the group went from generation 4 to 5; the next is of 5."""
+    table, inside = heights()
+    told = changelog(inside, monkeypatch)
+    inside.app.consumer_generation_id = 5
+    events = [SimpleNamespace(message=SimpleNamespace(generation_id=number, partition=0)) for number in (4, 5)]
+
+    for key, event in zip(("stale", "fresh"), events, strict=True):
+        monkeypatch.setattr("pipeline.faust_table.current_event", lambda event=event: event)
+        table[key] = 1
+    monkeypatch.setattr("pipeline.faust_table.ref", lambda event: event)
     table.write()
 
-    assert (dict(table), told) == ({"peak": 9, "hill": 1}, [(b"peak", b"\x09")])
+    assert (dict(table), told) == ({"fresh": 1}, [(b"fresh", b"\x01")])
 
 
 def changelog(inside: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes | None]]:
