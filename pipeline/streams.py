@@ -85,10 +85,10 @@ async def events(stream: Any, fence: Fence, settled: Settled = _nothing) -> Asyn
     """
     Yield the events of *stream*; those that waited together are acknowledged together, once *settled* has returned.
 
-    Who waits for Kafka's acknowledgement after each event handles as many a second as come in turn: 60 were seen on a busy
-    machine, with tens of thousands waiting (pipeline/MEASURED.md). What is in hand when its handling is broken off is not acknowledged, as
-    Faust would: a worker that leaves would pass over it. Nor is what was in hand when the group was rebalanced: whoever
-    has its partition now reads it again.
+    Who waits for Kafka's acknowledgement after each event handles as many a second as come in turn: 60 were seen on a
+    busy machine, with tens of thousands waiting (pipeline/MEASURED.md). What is in hand when its handling is broken off
+    is not acknowledged, as Faust would: a worker that leaves would pass over it. Nor is what was in hand when the group
+    was rebalanced: whoever has its partition now reads it again.
     """
     waiting, in_hand = stream.channel.queue, []
     async for event in stream.noack().events():
