@@ -216,11 +216,11 @@ class Rollup:
             moment = max(moment, floor(self.clock.now() - GRACE, SECOND) + GRACE) + SECOND
 
     def _read(self, timeout_s: float) -> None:
-        """Take in the records that are there, in the order of their partitions' logs."""
+        """Take in the records that are there, each partition's at once, in the order of its log."""
         records = self._consumer.consume(BATCH, timeout_s)
         self._polled_at = time.monotonic()
-        for number, run in groupby(records, key=partition_of):
-            self._take_in(number, list(run))
+        for number, those in groupby(sorted(records, key=partition_of), key=partition_of):
+            self._take_in(number, list(those))
         if self._loop is not None and not self.assigned.is_set() and self._consumer.assignment():
             self._loop.call_soon_threadsafe(self.assigned.set)
 

@@ -30,7 +30,8 @@ def confluent(order: Order, take: Take, watch: Watch) -> None:
     consumer.assign([Place(order.topic, number, OFFSET_BEGINNING) for number in PARTITIONS])
     read: Counter[int] = Counter()
     while not watch.saw(read):
-        for number, run in groupby(consumer.consume(rollup.BATCH, POLL_S), key=rollup.partition_of):
+        records = sorted(consumer.consume(rollup.BATCH, POLL_S), key=rollup.partition_of)
+        for number, run in groupby(records, key=rollup.partition_of):
             payloads = list(map(Message.value, run))
             take(payloads)
             read[number] += len(payloads)
