@@ -94,6 +94,7 @@ def watched(node: Node, force: Workforce, figures: "Tail[SiteCapacity]", hosts: 
         look(force, figures, seen, seconds - 1)
         after = [cpu_s(pid) for pid in [*pids, node.pid]]
         told, _ = load.communicate(timeout=READY_S)
+    kept = msgspec.json.decode(told)
     if force.complaints or not seen.p99_ms:
         raise RuntimeError(f"no figure of all {hosts} hosts: {force.complaints}")
     *own, brokers = [(end - begin) / (seconds - 1) for begin, end in zip(before, after, strict=True)]
@@ -106,7 +107,8 @@ def watched(node: Node, force: Workforce, figures: "Tail[SiteCapacity]", hosts: 
         "us_per_tick_of_all": digits(sum(own) / hosts * 1e6),
         "broker_cores": digits(brokers),
         "peak_mb_of_largest": digits(seen.peak_b / MB),
-        "load_late_ms": msgspec.json.decode(told)["late_ms"],
+        "load_late_ms": kept["late_ms"],
+        "load_behind": kept["behind"],
     }
 
 

@@ -1,8 +1,10 @@
 """
 A fleet that ticks once a second, as a process: ``python -m bench.stream.live BOOTSTRAP HOSTS SECONDS``.
 
-Hosts do not tick together: a twentieth of them does every 50 ms. It prints one JSON line: how late the latest were, ms;
-a load that could not keep its own time measures nothing.
+Hosts do not tick together: a twentieth of them does every 50 ms, with a producer of its own, for a producer has only
+five requests on their way. It prints one JSON line: how late the latest tick was sent in the second half of the time,
+ms, and whether one was not acknowledged after a second; a load that cannot keep its own time says nothing about who
+reads it.
 """
 
 import sys
@@ -22,17 +24,21 @@ PHASES = 20
 def main(bootstrap: str, hosts: int, seconds: int) -> None:
     """Tick for so many *seconds*."""
     fleets = [Fleet(range(phase, hosts, PHASES)) for phase in range(PHASES)]
-    clock, out, late_s = Clock(), producer(Kafka(bootstrap=bootstrap), **ALONE), 0.0
-    began = time.monotonic()
+    kafka, clock = Kafka(bootstrap=bootstrap), Clock()
+    outs = [producer(kafka, **ALONE) for _ in fleets]
+    began, late_s, behind = time.monotonic(), 0.0, False
     for turn in range(seconds * PHASES):
-        due = began + turn / PHASES
+        due, settled = began + turn / PHASES, turn * 2 > seconds * PHASES
         time.sleep(max(0.0, due - time.monotonic()))
-        late_s = max(late_s, time.monotonic() - due)
+        late_s = max(late_s, (time.monotonic() - due) * settled)
+        out = outs[turn % PHASES]
+        out.poll(0)
+        behind |= settled and len(out) > 0  # it was sent a second ago
         for key, frame in fleets[turn % PHASES].tick(clock.now()):
             send(out, HOST_TICKS.name, key, frame)
-        out.poll(0)
-    out.flush()
-    say("load", late_ms=round(late_s * 1000))
+    for out in outs:
+        out.flush()
+    say("load", late_ms=round(late_s * 1000), behind=behind)
 
 
 if __name__ == "__main__":
