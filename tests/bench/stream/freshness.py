@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import psutil
@@ -28,8 +29,26 @@ from pipeline.clock import Clock
 from pipeline.messages.telemetry import SiteCapacity
 from pipeline.topics import SITE_CAPACITY
 
-#: Hosts and workers of each load; 12,500 hosts are 100,000 GPUs.
-LOADS = ((1_000, 1), (5_000, 1), (12_500, 1), (12_500, 2), (12_500, 4))
+
+class Load(NamedTuple):
+    """Hosts that tick once a second, and who reads them."""
+
+    hosts: int
+    workers: int
+    written: str
+    """How, see `bench.stream.live`."""
+
+
+#: 12,500 hosts are 100,000 GPUs. Two cores do not hold load, broker and worker where each of more than some thousand
+#: hosts sends a request of its own.
+LOADS = (
+    Load(1_000, 1, "alone"),
+    Load(1_000, 1, "together"),
+    Load(5_000, 1, "together"),
+    Load(12_500, 1, "together"),
+    Load(12_500, 2, "together"),
+    Load(12_500, 4, "together"),
+)
 SECONDS, RUNS = 60, 3
 #: A new broker is slow until its code is compiled: for 40 s figures of 1,000 hosts were 10 s old, then 0.7.
 WARM_UP_S = 60
@@ -58,19 +77,19 @@ class Seen:
             self.p99_ms.append(figure.age_p99_ms + way_ms)
 
 
-def main(seconds: int = SECONDS, runs: int = RUNS, loads: Sequence[tuple[int, int]] = LOADS) -> None:
+def main(seconds: int = SECONDS, runs: int = RUNS, loads: Sequence[Load] = LOADS) -> None:
     """Print a line for each load."""
-    for hosts, workers in loads:
-        found = [one(hosts, workers, seconds) for _ in range(runs)]
-        say("freshness", hosts=hosts, workers=workers, seconds=seconds, runs=runs, **medians(found))
+    for load in loads:
+        found = [one(load, seconds) for _ in range(runs)]
+        say("freshness", **load._asdict(), seconds=seconds, runs=runs, **medians(found))
 
 
-def one(hosts: int, workers: int, seconds: int) -> dict[str, float]:
+def one(load: Load, seconds: int) -> dict[str, float]:
     """Return the figures of one run on a broker of its own."""
     with broker() as node, tempfile.TemporaryDirectory(prefix="bench-workers-") as folder:
         place = Place(folder=Path(folder), kafka=node.kafka, clock=Clock(), sites=(SITE,))
         with Workforce(place) as force, Tail(node.kafka, SITE_CAPACITY) as figures:
-            for _ in range(workers):
+            for _ in range(load.workers):
                 force.hire()
             ready_by = time.monotonic() + READY_S
             while not all(member.ready for member in force.members):
@@ -78,25 +97,26 @@ def one(hosts: int, workers: int, seconds: int) -> dict[str, float]:
                     raise TimeoutError(f"workers not ready after {READY_S:g} s: {force.complaints}")
                 force.look()
                 time.sleep(LOOK_S)
-            return watched(node, force, figures, hosts, seconds)
+            return watched(node, force, figures, load, seconds)
 
 
-def watched(node: Node, force: Workforce, figures: "Tail[SiteCapacity]", hosts: int, seconds: int) -> dict[str, float]:
-    """Let *hosts* tick; return what was seen of it after the warm-up."""
-    words = [sys.executable, "-m", "bench.stream.live", node.kafka.bootstrap, str(hosts), str(WARM_UP_S + seconds)]
+def watched(node: Node, force: Workforce, figures: "Tail[SiteCapacity]", load: Load, seconds: int) -> dict[str, float]:
+    """Let the hosts of *load* tick; return what was seen of it after the warm-up."""
+    words = [node.kafka.bootstrap, str(load.hosts), str(WARM_UP_S + seconds), load.written]
+    sender = [sys.executable, "-m", "bench.stream.live", *words]
     environment = os.environ | {"PYTHONPATH": str(TESTS)}
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE) as load:
-        pids, seen = [member.process.pid for member in force.members], Seen(hosts)
+    with subprocess.Popen(sender, env=environment, stdout=subprocess.PIPE) as sending:
+        pids, seen = [member.process.pid for member in force.members], Seen(load.hosts)
         look(force, figures, seen, WARM_UP_S)
         seen.p50_ms.clear()
         seen.p99_ms.clear()
         before = [cpu_s(pid) for pid in [*pids, node.pid]]
         look(force, figures, seen, seconds - 1)
         after = [cpu_s(pid) for pid in [*pids, node.pid]]
-        told, _ = load.communicate(timeout=READY_S)
+        told, _ = sending.communicate(timeout=READY_S)
     kept = msgspec.json.decode(told)
     if force.complaints or not seen.p99_ms:
-        raise RuntimeError(f"no figure of all {hosts} hosts: {force.complaints}")
+        raise RuntimeError(f"no figure of all {load.hosts} hosts: {force.complaints}")
     *own, brokers = [(end - begin) / (seconds - 1) for begin, end in zip(before, after, strict=True)]
     return {
         "figures": len(seen.p99_ms),
@@ -104,7 +124,7 @@ def watched(node: Node, force: Workforce, figures: "Tail[SiteCapacity]", hosts: 
         "age_p99_ms": digits(quantile(seen.p99_ms, 0.99) or 0.0),
         "cores_of_all_workers": digits(sum(own)),
         "cores_of_busiest": digits(max(own)),
-        "us_per_tick_of_all": digits(sum(own) / hosts * 1e6),
+        "us_per_tick_of_all": digits(sum(own) / load.hosts * 1e6),
         "broker_cores": digits(brokers),
         "peak_mb_of_largest": digits(seen.peak_b / MB),
         "load_late_ms": kept["late_ms"],

@@ -1,10 +1,11 @@
 """
-A fleet that ticks once a second, as a process: ``python -m bench.stream.live BOOTSTRAP HOSTS SECONDS``.
+A fleet that ticks once a second, as a process: ``python -m bench.stream.live BOOTSTRAP HOSTS SECONDS alone|together``.
 
 Hosts do not tick together: a twentieth of them does every 50 ms, with a producer of its own, for a producer has only
-five requests on their way. It prints one JSON line: how late the latest tick was sent in the second half of the time,
-ms, and whether one was not acknowledged after a second; a load that cannot keep its own time says nothing about who
-reads it.
+five requests on their way. ``alone`` writes every tick as a batch of its own, as collectors do, which costs Kafka a
+request for each; ``together`` writes what ticks at once as one batch of each partition. It prints one JSON line: how
+late the latest tick was sent in the second half of the time, ms, and whether one was not acknowledged after a second;
+a load that cannot keep its own time says nothing about who reads it.
 """
 
 import sys
@@ -19,13 +20,15 @@ from pipeline.settings import Kafka
 from pipeline.topics import HOST_TICKS
 
 PHASES = 20
+#: How ticks are written, by its name.
+WAYS: dict[str, dict[str, object]] = {"alone": ALONE, "together": {}}
 
 
-def main(bootstrap: str, hosts: int, seconds: int) -> None:
+def main(bootstrap: str, hosts: int, seconds: int, way: str) -> None:
     """Tick for so many *seconds*."""
     fleets = [Fleet(range(phase, hosts, PHASES)) for phase in range(PHASES)]
     kafka, clock = Kafka(bootstrap=bootstrap), Clock()
-    outs = [producer(kafka, **ALONE) for _ in fleets]
+    outs = [producer(kafka, **WAYS[way]) for _ in fleets]
     began, late_s, behind = time.monotonic(), 0.0, False
     for turn in range(seconds * PHASES):
         due, settled = began + turn / PHASES, turn * 2 > seconds * PHASES
@@ -42,4 +45,4 @@ def main(bootstrap: str, hosts: int, seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
