@@ -94,7 +94,7 @@ PANELS: tuple[Panel, ...] = (
             ),
         ),
         "For how long records waited and none was taken in, and since when a worker published nothing.",
-        warn=30.0,
+        warn=150.0,
     ),
     Panel(
         "Partitions",
@@ -119,6 +119,16 @@ PANELS: tuple[Panel, ...] = (
             Query("sum by (site) (firmwatt_pipeline_hosts_quarantined)", "{{site}} quarantined"),
         ),
         "Stale and quarantined hosts are not sold.",
+    ),
+    Panel(
+        "Sites of the portfolio",
+        "short",
+        (
+            Query("max by (portfolio) (firmwatt_portfolio_sites)", "{{portfolio}}: sites in it"),
+            Query("max by (portfolio, site) (firmwatt_portfolio_sites_missing)", "{{portfolio}}: {{site}} is missing"),
+            Query("time() - max by (portfolio) (firmwatt_portfolio_figure_timestamp_seconds)", "{{portfolio}}: age, s"),
+        ),
+        "A site that is missing adds nothing to the sum.",
     ),
     Panel(
         "Ticks out of the ordinary",

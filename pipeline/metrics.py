@@ -2,7 +2,7 @@
 A worker about itself, in Prometheus' words: base units, Unix times, absent where unknown. Pure; see `pipeline.monitor`.
 
 Partitions are shown by the worker that holds them, so that sums over all workers are the deployment's. Sites are shown
-by the worker whose agent published their last figure.
+by the worker whose agent published their last figure, and so is the portfolio.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,12 +13,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from pipeline.agents.interval import PASSED_OVER
 from pipeline.ends import REASONS
-from pipeline.messages.telemetry import SiteCapacity
+from pipeline.messages.telemetry import PortfolioCapacity, SiteCapacity
 from pipeline.tally import IRREGULAR, Tally
 
 #: A figure older than this is no longer shown; a site whose agent moved is shown by its new one.
 SHOWN_FOR = timedelta(minutes=10)
-#: Ages of ticks behind a figure older than this say nothing about now.
+#: Ages of ticks behind a figure older than this, and the sites missing from it, say nothing about now.
 AGES_SHOWN_FOR = timedelta(seconds=10)
 WATTS_PER_KW = 1000.0
 MS_PER_S = 1000.0
@@ -72,6 +72,8 @@ class Status(NamedTuple):
     """By group and kind of change."""
     figures: tuple[SiteCapacity, ...]
     """The newest that this worker's site agent published."""
+    portfolios: tuple[PortfolioCapacity, ...]
+    """The newest that this worker's portfolio agent published; none unless it holds the sites' meeting place."""
     written: Mapping[tuple[str, str], int]
     """`Archive.written`."""
     written_at: float | None
@@ -93,6 +95,7 @@ def families(status: Status) -> Iterator[Metric]:
     yield from _lags(status.lags)
     yield from _counts(status)
     yield from _sites(status)
+    yield from _portfolios(status)
     yield from _archive(status)
 
 
@@ -225,7 +228,9 @@ def _sites(status: Status) -> Iterator[Metric]:
     load = GaugeMetricFamily("firmwatt_site_load_watts", "Draw of the site", labels=("site",))
     parts = GaugeMetricFamily("firmwatt_site_partitions", "Telemetry partitions in the figure", labels=("site",))
     ages = GaugeMetricFamily(
-        "firmwatt_site_tick_age_seconds", "Age of the hosts' newest ticks in the figure", labels=("site", "quantile")
+        "firmwatt_site_tick_age_seconds",
+        "Age of the newest ticks in the figure, of hosts that are not stale",
+        labels=("site", "quantile"),
     )
     for figure in sorted(status.figures, key=lambda each: each.site):
         age = status.now - figure.known_at
@@ -239,6 +244,30 @@ def _sites(status: Status) -> Iterator[Metric]:
             if age_ms is not None and age <= AGES_SHOWN_FOR:
                 ages.add_metric((figure.site, quantile), age_ms / MS_PER_S)
     yield from (known_at, load, parts, ages)
+
+
+def _portfolios(status: Status) -> Iterator[Metric]:
+    """Yield what the portfolio's figure says of itself; a site is missing for as long as figures say so."""
+    known_at = GaugeMetricFamily(
+        "firmwatt_portfolio_figure_timestamp_seconds",
+        "The portfolio's figure was published at this time",
+        labels=("portfolio",),
+    )
+    sites = GaugeMetricFamily("firmwatt_portfolio_sites", "Sites in the portfolio's figure", labels=("portfolio",))
+    missing = GaugeMetricFamily(
+        "firmwatt_portfolio_sites_missing",
+        "1 for each site that is expected in the portfolio's figure and is not in it",
+        labels=("portfolio", "site"),
+    )
+    for figure in sorted(status.portfolios, key=lambda each: each.portfolio):
+        age = status.now - figure.known_at
+        if age <= SHOWN_FOR:
+            known_at.add_metric((figure.portfolio,), figure.known_at.timestamp())
+        if age <= AGES_SHOWN_FOR:
+            sites.add_metric((figure.portfolio,), len(figure.sites))
+            for site in figure.sites_missing:
+                missing.add_metric((figure.portfolio, site), 1)
+    yield from (known_at, sites, missing)
 
 
 def _archive(status: Status) -> Iterator[Metric]:

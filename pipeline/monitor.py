@@ -24,7 +24,7 @@ from pipeline import ends, metrics
 from pipeline.agents.archive import Archive
 from pipeline.agents.rollup import Rollup
 from pipeline.clock import Clock, wall
-from pipeline.messages.telemetry import SiteCapacity
+from pipeline.messages.telemetry import PortfolioCapacity, SiteCapacity
 from pipeline.metrics import Disk, Held, Lag
 from pipeline.offsets import Offsets
 from pipeline.outbox import Enqueue
@@ -58,6 +58,7 @@ class Monitor(Collector):
     passed_over: Counter[str] = field(default_factory=Counter)
     """What the agents heard and that changed no figure (`pipeline.agents.interval`)."""
     _figures: dict[str, SiteCapacity] = field(default_factory=dict)
+    _portfolios: dict[str, PortfolioCapacity] = field(default_factory=dict)
     _lags: tuple[Lag, ...] = ()
     _progress: Progress[tuple[str, TopicPartition]] = field(default_factory=Progress)
     _came_round_at: float = field(default_factory=time.monotonic)
@@ -99,19 +100,23 @@ class Monitor(Collector):
         )
 
     def passing(self, enqueue: Enqueue) -> Enqueue:
-        """Return *enqueue*, which also lets the pages know each site figure that Kafka has acknowledged."""
+        """Return *enqueue*, which also lets the pages know each figure of a site or portfolio that Kafka has."""
 
         async def passed(topic: Topic[Any], message: Any) -> "asyncio.Future[Any]":
             queued = await enqueue(topic, message)
-            if isinstance(message, SiteCapacity):
+            if isinstance(message, SiteCapacity | PortfolioCapacity):
                 queued.add_done_callback(partial(self._acknowledged, message))
             return queued
 
         return passed
 
-    def _acknowledged(self, figure: SiteCapacity, outcome: "asyncio.Future[Any]") -> None:
-        if not outcome.cancelled() and outcome.exception() is None:
+    def _acknowledged(self, figure: SiteCapacity | PortfolioCapacity, outcome: "asyncio.Future[Any]") -> None:
+        if outcome.cancelled() or outcome.exception() is not None:
+            return
+        if isinstance(figure, SiteCapacity):
             self._figures[figure.site] = figure
+        else:
+            self._portfolios[figure.portfolio] = figure
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics (the protocol of prometheus_client's registry)."""
@@ -137,6 +142,7 @@ class Monitor(Collector):
             passed_over=dict(self.passed_over),
             rebalances=rebalances | {(self.keeper.group, "revoked"): self.keeper.rebalances},
             figures=tuple(dict(self._figures).values()),
+            portfolios=tuple(dict(self._portfolios).values()),
             written=dict(self.keeper.written),
             written_at=self.keeper.written_at,
             disk=self._disk(),

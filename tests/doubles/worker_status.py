@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from unit.pipeline.ticks import NOON
 
-from pipeline.messages.telemetry import SiteCapacity, SitePartial
+from pipeline.messages.telemetry import PortfolioCapacity, SiteCapacity, SitePartial
 from pipeline.metrics import Disk, Held, Lag, Status, families
 from pipeline.tally import Tally
 
@@ -55,6 +55,15 @@ def capacity(**fields: Any) -> SiteCapacity:
     )
 
 
+def portfolio(**fields: Any) -> PortfolioCapacity:
+    """Return a portfolio's figure, published at noon, from which site-2 is missing."""
+    settings: dict[str, Any] = {"portfolio": "portfolio-1", "sites": ("site-1",), "sites_missing": ("site-2",)}
+    settings |= {"known_at": NOON}
+    return PortfolioCapacity(
+        as_of=NOON, hosts=10, hosts_stale=2, gpus=80, load_kw=56.0, pools=(), simulated=True, **(settings | fields)
+    )
+
+
 def status(**fields: Any) -> Status:
     """Return a worker that holds telemetry partition 3 and knows everything there is to know."""
     tally = Tally(
@@ -80,6 +89,7 @@ def status(**fields: Any) -> Status:
         passed_over={"corrections_of_forgotten_intervals": 1},
         rebalances={("firmwatt-rollup", "assigned"): 1},
         figures=(capacity(),),
+        portfolios=(portfolio(),),
         written={
             ("site.capacity.v1", "rows"): 900,
             ("site.capacity.v1", "files"): 30,

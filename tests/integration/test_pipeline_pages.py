@@ -105,8 +105,9 @@ def lagging(port: int) -> set[str]:
 
 #: Figures go on every second and offsets are committed every second: eight partials, and what becomes of them.
 TWO_SECONDS = 2 * (HOST_TICKS.partitions + 4)
-#: Only a deployment in which something came late has these.
+#: Only a deployment in which something came late, or a site is missing, has these.
 CORRECTED = {
+    "firmwatt_portfolio_sites_missing",
     "firmwatt_pipeline_corrections_total",
     "firmwatt_pipeline_corrections_created",
     "firmwatt_pipeline_intervals_total",

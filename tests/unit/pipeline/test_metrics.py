@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from doubles.worker_status import MACHINE, capacity, page, partial, samples, status
+from doubles.worker_status import MACHINE, capacity, page, partial, portfolio, samples, status
 from unit.pipeline.ticks import NOON
 
 from pipeline.metrics import Held
@@ -74,3 +74,31 @@ def test_each_site_of_a_partition_is_shown() -> None:
     shown = samples(page(status(tally=tally)))
 
     assert (shown["firmwatt_pipeline_hosts", "3", "a"], shown["firmwatt_pipeline_hosts", "3", "b"]) == (1, 2)
+
+
+def test_each_site_that_is_missing_from_the_portfolio_is_named() -> None:
+    known = portfolio(sites=("a", "b"), sites_missing=("c", "d"))
+
+    shown = samples(page(status(portfolios=(known,))))
+
+    assert shown["firmwatt_portfolio_sites", "portfolio-1"] == 2
+    missing = {key[2]: value for key, value in shown.items() if key[0] == "firmwatt_portfolio_sites_missing"}
+    assert missing == {"c": 1, "d": 1}
+
+
+def test_a_portfolio_that_another_worker_publishes_now_names_no_missing_sites_here() -> None:
+    """Ten seconds later the last figure's time is left, for whoever asks how old it is."""
+    names = {
+        seconds: {
+            key[0] for key in samples(page(status(now=NOON + timedelta(seconds=seconds)))) if "portfolio" in key[0]
+        }
+        for seconds in (10, 11, 601)
+    }
+
+    assert names[10] == {
+        "firmwatt_portfolio_sites",
+        "firmwatt_portfolio_sites_missing",
+        "firmwatt_portfolio_figure_timestamp_seconds",
+    }
+    assert names[11] == {"firmwatt_portfolio_figure_timestamp_seconds"}
+    assert names[601] == set()
