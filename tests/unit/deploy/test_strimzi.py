@@ -1,5 +1,6 @@
 """The Strimzi examples: as the commands print them, three copies of everything, and names that belong together."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from deploy.broker import acl_cli
 from pipeline import topics_cli
 from pipeline.doctor import IN_SYNC, REPLICAS
 from pipeline.kafka import topic_settings
-from pipeline.topics import ROLLUP_STATE
+from pipeline.plan import plan
+from pipeline.topics import HOST_TICKS, ROLLUP_STATE
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "examples" / "strimzi"
 
@@ -21,9 +23,24 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def test_topics_are_those_of_the_topology(capsys: pytest.CaptureFixture[str]) -> None:
-    topics_cli.main(["--format", "strimzi"])
+    topics_cli.main(["--config", str(FOLDER / "firmwatt.toml"), "--format", "strimzi"])
 
     assert capsys.readouterr().out == (FOLDER / "topics.yaml").read_text(encoding="utf-8")
+
+
+def test_partitions_and_disks_are_those_of_the_plan() -> None:
+    """kafka.yaml says for how many hosts it is; the workers' chart is told the same number of partitions."""
+    planned = plan(12_500, 8)
+    pool, _ = documents("kafka.yaml")
+    chart = FOLDER.parents[1] / "helm" / "firmwatt-pipeline" / "README.md"
+
+    assert "up to some 12,500 hosts" in (FOLDER / "kafka.yaml").read_text(encoding="utf-8")
+    partitions = {each["metadata"]["name"]: each["spec"]["partitions"] for each in documents("topics.yaml")}
+    assert partitions[HOST_TICKS.name] == partitions[ROLLUP_STATE.name] == planned.partitions
+    (volume,) = pool["spec"]["storage"]["volumes"]
+    assert int(volume["size"].removesuffix("Ti")) * 2**40 >= planned.broker_disk_b
+    words = f"kafka.telemetry_partitions={planned.partitions} --set replicas={planned.workers}"
+    assert words in chart.read_text(encoding="utf-8")
 
 
 def test_users_are_those_of_the_access_rules(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +76,29 @@ def test_a_follower_can_fetch_the_largest_record() -> None:
 
     largest = int(topic_settings(ROLLUP_STATE)["max.message.bytes"])
     assert kafka["spec"]["kafka"]["config"]["replica.fetch.max.bytes"] >= largest
+
+
+def test_the_nodes_are_scraped_and_their_alerts_can_say_which() -> None:
+    """kafka.yaml opens a page; the monitor finds its pods, by the labels by which they also keep apart."""
+    pool, kafka = documents("kafka.yaml")
+    (monitor,) = documents("monitor.yaml")
+    assert kafka["spec"]["kafka"]["metricsConfig"]["type"] == "strimziMetricsReporter"
+
+    assert (monitor["apiVersion"], monitor["kind"]) == ("monitoring.coreos.com/v1", "PodMonitor")
+    affinity = pool["spec"]["template"]["pod"]["affinity"]["podAntiAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert monitor["spec"]["selector"] == term["labelSelector"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] == "tcp-prometheus"
+    given = {each["targetLabel"]: each["sourceLabels"] for each in endpoint["relabelings"]}
+    assert given == {"namespace": ["__meta_kubernetes_namespace"], "pod": ["__meta_kubernetes_pod_name"]}
+    rules = (FOLDER.parents[1] / "alerts" / "firmwatt-pipeline.rules.yaml").read_text(encoding="utf-8")
+    groups = msgspec.yaml.decode(rules)["groups"]
+    (brokers,) = (group["rules"] for group in groups if group["name"] == "firmwatt-brokers")
+    asked = {
+        label for rule in brokers for by in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in by.split(", ")
+    }
+    assert asked == set(given)
 
 
 def test_everything_belongs_to_the_one_cluster() -> None:
