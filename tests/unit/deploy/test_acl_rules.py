@@ -109,7 +109,8 @@ def test_a_mirror_writes_only_at_the_portfolio() -> None:
     assert "Write" in allowed(portfolio, "telemetry.host.v1") & allowed(portfolio, "mm2-offsets.site-1.internal")
     assert "Create" in allowed(portfolio, "site-2.checkpoints.internal")
     assert allowed(portfolio, COMMANDS.name) == allowed(portfolio, "site-3.checkpoints.internal") == set()
-    assert {rule.name for rule in portfolio.rules if rule.kind is Kind.GROUP} == {"site-1-mm2", "site-2-mm2"}
+    groups = {rule.name for rule in portfolio.rules if rule.kind is Kind.GROUP}
+    assert groups == {"firmwatt-mirror", "site-1-mm2", "site-2-mm2"}
     assert acl_rules.roles("plant")[-1] == site
     assert acl_rules.roles("plant", ["site-1", "site-2"])[-1] == portfolio
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from deploy.broker import acl_rules
+from deploy.broker.acl_rules import Kind, Operation
 from deploy.broker.mirror_properties import exactly, render
 from deploy.broker.mirror_settings import Mirror, upward
 from pipeline.settings import check_tables, load
@@ -70,3 +72,17 @@ def test_every_connection_is_encrypted_and_proves_who_it_is(spec: Mapping[str, A
     for cluster in (spec["target"], *(one["source"] for one in spec["mirrors"])):
         assert cluster["tls"]["trustedCertificates"]
         assert cluster["authentication"]["type"] in {"scram-sha-512", "tls"}
+
+
+def test_the_portfolios_rules_let_the_mirror_into_its_group_and_its_books(
+    mirror: Mirror, spec: Mapping[str, Any]
+) -> None:
+    """One group serves all sites here, where the command of one machine has one a site."""
+    role = acl_rules.mirror_to_portfolio(site.name for site in mirror.source)
+    groups = {rule.name for rule in role.rules if rule.kind is Kind.GROUP and Operation.READ in rule.operations}
+    (books,) = (rule.name for rule in role.rules if rule.prefixed and Operation.CREATE in rule.operations)
+
+    assert spec["target"]["groupId"] in groups
+    assert groups == {spec["target"]["groupId"], "site-1-mm2", "site-2-mm2"}
+    for name in ("configStorageTopic", "offsetStorageTopic", "statusStorageTopic"):
+        assert spec["target"][name].startswith(books)
