@@ -22,6 +22,7 @@ from pipeline.errors import ConfigError, EnvironmentProblem
 from pipeline.settings import Kafka
 
 GROUP = "firmwatt"
+DESCRIPTION = "security.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Security:
     @property
     def description(self) -> Path:
         """What tells variant and group; without it the broker is not secured."""
-        return self.folder / "security.json"
+        return self.folder / DESCRIPTION
 
     @property
     def files(self) -> Files:
@@ -100,9 +101,14 @@ def chosen(data: Path, variant: Variant | None, group: str | None, *, used: bool
     Return how the broker in *data* shall be secured: as asked for, as it is if nothing was asked, None for not at all.
 
     *used* tells whether there is storage already: it keeps the security, or the lack of it, that it was made with.
-    Raise `ConfigError` where that is not what was asked for.
+    Raise `ConfigError` where that is not what was asked for, `EnvironmentProblem` where it was secured and how is lost.
     """
     known = of(data)
+    if known is None and used and _was_secured(data):
+        raise EnvironmentProblem(
+            f"{_folder(data) / DESCRIPTION} is gone, without which the broker would let in everybody: restore it, as in "
+            f'{{"variant": "scram", "group": "{GROUP}"}}, or the whole folder from a copy, or use another --data'
+        )
     if known is None and variant is None:
         return None
     if known is None and used:
@@ -114,6 +120,16 @@ def chosen(data: Path, variant: Variant | None, group: str | None, *, used: bool
         known.variant if known else variant or Variant.SCRAM,
         group or (known.group if known else GROUP),
     )
+
+
+def _was_secured(data: Path) -> bool:
+    """Tell whether what is left in *data*, its keys or the settings of its last start, is of a secured broker."""
+    if _folder(data).exists():
+        return True
+    try:
+        return "\nauthorizer.class.name=" in (data / "server.properties").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
 
 
 def _folder(data: Path) -> Path:

@@ -136,6 +136,40 @@ def test_a_broker_stays_as_it_was_made(tmp_path: Path) -> None:
         security.chosen(tmp_path / "plain", Variant.SCRAM, None, used=True)
 
 
+@pytest.mark.parametrize("asked", [None, Variant.SCRAM])
+def test_a_secured_broker_that_lost_its_description_is_not_an_open_one(tmp_path: Path, asked: Variant | None) -> None:
+    """Started all the same it would listen in plaintext, without rules, on what secured clients wrote."""
+    guard = made(tmp_path)
+    text = guard.description.read_text()
+    guard.description.unlink()
+
+    with pytest.raises(EnvironmentProblem, match=r"security\.json is gone.*restore it, as in") as told:
+        security.chosen(tmp_path, asked, None, used=True)
+
+    assert "\n" not in str(told.value)
+    assert text in str(told.value), "the remedy is what was lost"
+    guard.description.write_text(text)
+    assert security.chosen(tmp_path, asked, None, used=True) == guard
+
+
+def test_a_secured_broker_that_lost_all_its_keys_is_not_an_open_one_either(tmp_path: Path) -> None:
+    """The settings of its last start tell."""
+    settings = server(tmp_path / "kafka", 4000, 4001)
+    state.properties(tmp_path).write_text(render(settings))
+    assert security.chosen(tmp_path, None, None, used=True) is None
+
+    state.properties(tmp_path).write_text(render(secured(settings, Variant.MTLS, FILES, 4002)))
+    with pytest.raises(EnvironmentProblem, match=r"security\.json is gone"):
+        security.chosen(tmp_path, None, None, used=True)
+
+
+def test_a_first_start_that_was_broken_off_can_be_made_again(tmp_path: Path) -> None:
+    """The description is written last, and storage after it: nothing was ever secured there."""
+    made(tmp_path).description.unlink()
+
+    assert security.chosen(tmp_path, Variant.SCRAM, None, used=False)
+
+
 def test_the_workers_group_is_remembered_until_another_is_named(tmp_path: Path) -> None:
     guard = security.chosen(tmp_path, Variant.MTLS, "plant", used=False)
     assert guard
