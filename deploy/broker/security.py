@@ -106,7 +106,7 @@ def chosen(data: Path, variant: Variant | None, group: str | None, *, used: bool
     known = of(data)
     if known is None and used and _was_secured(data):
         raise EnvironmentProblem(
-            f"{_folder(data) / DESCRIPTION} is gone, without which the broker would let in everybody: restore it, as in "
+            f"{_folder(data) / DESCRIPTION} is gone, and the broker must not let in everybody: restore it, as in "
             f'{{"variant": "scram", "group": "{GROUP}"}}, or the whole folder from a copy, or use another --data'
         )
     if known is None and variant is None:
