@@ -70,7 +70,7 @@ HOST_RECORDS = Topic("site.host.v1", HostRecord, key=lambda m: m.host, partition
 SITE_CAPACITY = Topic("site.capacity.v1", SiteCapacity, key=lambda m: m.site, partitions=4)
 #: interval agent → bidding, archive
 SITE_INTERVALS = Topic("site.interval.v1", SiteInterval, key=lambda m: m.site, partitions=4)
-#: portfolio agent → bidding, archive, dashboards
+#: portfolio agent → archive, desk, dashboards
 PORTFOLIO_CAPACITY = Topic("portfolio.capacity.v1", PortfolioCapacity, key=lambda m: m.portfolio, partitions=1)
 #: dispatch → actuators
 COMMANDS = Topic("control.command.v1", SignedCommand, key=lambda m: m.host, partitions=8)
