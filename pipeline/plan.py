@@ -1,5 +1,5 @@
 """
-How much of everything a number of hosts needs: partitions, workers, disk, network, memory. Pure.
+How much of everything a number of hosts needs: partitions, workers, disk, network, memory, archive. Pure.
 
 Arithmetic on measured costs; deploy/capacity-planning.md explains it. Every cost carries its date and how it was
 measured; what could only be estimated says so.
@@ -28,8 +28,19 @@ IDLE_CORES = 0.12
 #: Measured 2026-11-29: frames of 1, 4, 8 and 16 GPUs had 795, 988, 1,247 and 1,684 bytes; a line through the first and
 #: the third, which is above the others.
 FRAME_B, FRAME_B_PER_GPU = 731, 64.5
-#: Not measured: what librdkafka takes to fetch, check and unpack a tick. An estimate until it is.
+#: What librdkafka takes to fetch, check and unpack a tick: an estimate that is above what is known. Measured 2026-11-29
+#: (pipeline/MEASURED.md): a consumer that decodes nothing read 1,186,000 to 1,247,000 GPU samples/s by the wall clock,
+#: which is 6.4 to 6.7 µs a tick of 8 GPUs with the broker on the same 2 cores; one that decodes in bulk, at 1.6 µs a
+#: tick, took 7.5 µs of its own CPU.
 FETCH_US_PER_TICK = 10.0
+
+#: pipeline/ARCHIVE.md, measured 2026-11-29: bytes of Parquet in merged files, a row. All digits at random and seven
+#: pools, which is the upper bound: `test_plan.py` makes them again. In the demo they were 225 to 284 and 13.
+CAPACITY_B, INTERVAL_B, CORRECTION_B = 940, 255, 265
+#: The same page: archived ticks, a GPU-hour, of simulated hosts and of the fullest ticks with all readings at random.
+TICKS_B_PER_GPU_HOUR = 32_896, 188_307
+#: Intervals of 60 s and 300 s, `pipeline.pipeline_settings`.
+INTERVALS_PER_DAY = 86_400 // 60 + 86_400 // 300
 
 #: Of a core that the rollup's one thread may use, so that a worker catches up at twice the rate and more.
 BUSY = 0.4
@@ -67,6 +78,10 @@ class Plan(msgspec.Struct, frozen=True):
     state_b: int
     """Of all partitions, once: written every ten seconds, read at a take-over."""
     wire_b_per_gpu_hour: int
+    archive_b_per_day: int
+    """Of the site's and the portfolio's figures; commands, acknowledgements and market documents come on top."""
+    archive_ticks_b_per_day: tuple[int, int]
+    """What ``archive_telemetry`` adds: as measured with simulated hosts, and at most."""
 
 
 def plan(hosts: int, gpus: int) -> Plan:
@@ -79,6 +94,7 @@ def plan(hosts: int, gpus: int) -> Plan:
     workers = needed + 1
     frame = FRAME_B + FRAME_B_PER_GPU * gpus
     wire = ceil(hosts * frame)
+    fewest_b, most_b = TICKS_B_PER_GPU_HOUR
     return Plan(
         hosts=hosts,
         gpus=gpus,
@@ -92,7 +108,15 @@ def plan(hosts: int, gpus: int) -> Plan:
         broker_disk_b=ceil(wire * KEPT_S * ROOM),
         state_b=hosts * STATE_B_PER_HOST,
         wire_b_per_gpu_hour=ceil(frame * 3600 / gpus),
+        archive_b_per_day=_figures_b_per_day(max(partitions, workers)),
+        archive_ticks_b_per_day=(hosts * gpus * 24 * fewest_b, hosts * gpus * 24 * most_b),
     )
+
+
+def _figures_b_per_day(partitions: int) -> int:
+    """Return the archive's bytes without ticks: every second, every interval, and late ticks in all of them."""
+    seconds = 2 * 86_400 * CAPACITY_B
+    return seconds + INTERVALS_PER_DAY * (INTERVAL_B + partitions * CORRECTION_B)
 
 
 def _rollup_cores(hosts: int, gpus: int, partitions: int) -> float:

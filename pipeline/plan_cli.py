@@ -1,4 +1,4 @@
-"""`firmwatt pipeline plan`: partitions, workers, disk, network and memory for a number of hosts."""
+"""`firmwatt pipeline plan`: partitions, workers, disk, network, memory and archive for a number of hosts."""
 
 import argparse
 
@@ -27,6 +27,7 @@ def main(argv: list[str]) -> int:
 
 def rows(found: Plan) -> list[tuple[str, str]]:
     """Return the plan as lines a person reads. Pure."""
+    fewest_b, most_b = found.archive_ticks_b_per_day
     return [
         ("hosts × GPUs", f"{found.hosts:,} × {found.gpus}"),
         ("GPU samples a second", f"{found.samples_per_s:,}"),
@@ -39,4 +40,6 @@ def rows(found: Plan) -> list[tuple[str, str]]:
         ("network of all brokers", f"{found.broker_network_b_per_s / 1e6:,.1f} MB/s"),
         ("disk of each of 3 brokers", f"{found.broker_disk_b / 1e12:,.2f} TB for two days of ticks"),
         ("rollup state", f"{found.state_b / 1e6:,.1f} MB"),
+        ("archive, a day", f"{found.archive_b_per_day / 1e9:,.2f} GB"),
+        ("with archive_telemetry", f"{fewest_b / 1e9:,.1f} to {most_b / 1e9:,.1f} GB more"),
     ]
