@@ -25,7 +25,7 @@ demo: setup ## the whole loop on this machine, with a report
 broker: setup ## one Apache Kafka node that stays; `.venv/bin/firmwatt broker stop` ends it
 	@$(BIN)/firmwatt broker start $(ARGS)
 
-test: setup ## every test, real broker included (ARGS: a part of them)
+test: setup ## every test, real broker included; those of chart and alert rules after `make tools` (ARGS: a part)
 ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
 else

@@ -5,10 +5,10 @@ A consumer that has silently stopped fetching (faust-streaming #175, #629, #640)
 is judged by offsets: a partition with records waiting and none taken in for `STUCK_AFTER_S` ends the process, and
 whoever supervises it starts another.
 
-Faust does stop fetching a partition now and then after a rebalance (seen here with faust-streaming 0.15.3 when the
-other worker was killed), and its agents only merge a few messages a second: what they have not taken in for
-`FAUST_STUCK_AFTER_S` they never will. On a starved machine, though, a rebalance or a commit takes longer than that, and
-while others are being caught up with a partition waits its turn: all of that is given `FAUST_WAITING_AFTER_S`.
+The one cause found for Faust (0.15.3, after a recovery) is closed in `pipeline.faust_transport`; this is for those that
+were not found. Its agents only merge a few messages a second: what they have not taken in for `FAUST_STUCK_AFTER_S`
+they never will. On a starved machine, though, a rebalance or a commit takes longer than that, and while others are
+being caught up with a partition waits its turn: all of that is given `FAUST_WAITING_AFTER_S`.
 """
 
 from collections.abc import Hashable, Mapping

@@ -18,7 +18,10 @@ def parser() -> argparse.ArgumentParser:
         "--format",
         choices=["commands", "json", "strimzi"],
         default="commands",
-        help="lines for kafka-acls.sh, one JSON object, or KafkaUser objects for Strimzi (%(default)s)",
+        help=(
+            "lines for kafka-acls.sh, which add rights and take none away (kafka-acls.sh --list shows what is left of "
+            "earlier ones), one JSON object, or KafkaUser objects for Strimzi (%(default)s)"
+        ),
     )
     grammar.add_argument(
         "--principal-prefix",

@@ -20,6 +20,7 @@ PRINCIPALS_A_LINE = 200
 ABOUT = """\
 # Access rules of firmwatt. Run where Kafka's tools are, with the brokers and an administrator's client settings:
 #   BOOTSTRAP=kafka-1:9093 ADMIN=admin.properties sh this-file
+# It adds rights and takes none away: what an earlier one granted and this one does not is for you to remove.
 # Kafka authorises by topic, not by key: who may read control.command.v1 reads the commands of all hosts, which are
 # signed and not secret; only dispatch may write them.
 """
