@@ -215,7 +215,8 @@ async def _format(data: Path, log: Path, java_command: Sequence[str], cluster: s
     Give the storage of *data* the id of its *cluster*, and its *users*.
 
     Users come in a file, because everybody on the machine can read a command line, and Kafka's tool prints what it
-    keeps of their passwords: both lie only where their owner reads, and only as long as it runs.
+    keeps of their passwords: both lie only where their owner reads, and only as long as it runs. What it says of an
+    argument with a password is no part of the error either.
     """
     tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(state.properties(data))]
     if not users:
@@ -226,7 +227,7 @@ async def _format(data: Path, log: Path, java_command: Sequence[str], cluster: s
             arguments, private_log = Path(folder) / "users", Path(folder) / "log"
             files.replace_privately(arguments, users.encode())
             code = await supervise.run([*java_command, *tool, f"@{arguments}"], log=private_log, timeout_s=FORMAT_S)
-            said = _text(private_log)
+            said = "\n".join(line for line in _text(private_log).splitlines() if "password=" not in line)
     if code:
         raise EnvironmentProblem(f"cannot format {data / STORAGE} ({log}): {properties.last_meaningful_line(said)}")
 

@@ -1,7 +1,9 @@
 """`deploy.broker.security`, `keys` and `secure_properties`: the files of a secured broker, and its settings."""
 
+import asyncio
 import json
 import stat
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from deploy.broker import cli, keys, properties, security, state
+from deploy.broker import node as broker
 from deploy.broker.properties import Proxied, behind, last_port, render, server
 from deploy.broker.secure_properties import Files, Variant, secured
 from deploy.broker.security import Security
@@ -120,6 +123,49 @@ def test_users_are_made_with_their_passwords_and_only_where_there_are_passwords(
     assert lines[:2] == ["--add-scram", f"SCRAM-SHA-512=[name=admin,password={keys.password(scram, 'admin')}]"]
     assert len(lines) == 2 * len(PRINCIPALS)
     assert keys.users(mtls) == ""
+
+
+TOOL = """
+import json, os, stat, sys
+from pathlib import Path
+given = Path(sys.argv[-1].removeprefix("@"))
+modes = [stat.S_IMODE(os.stat(path).st_mode) for path in (given, given.parent)]
+seen = {"line": Path("/proc/self/cmdline").read_text(), "given": given.read_text(), "modes": modes}
+Path(sys.argv[1]).write_text(json.dumps(seen))
+print("Formatting", given.read_text())
+"""
+
+
+def test_passwords_are_neither_on_a_command_line_nor_in_a_log_nor_left_behind(tmp_path: Path) -> None:
+    """Everybody on the machine reads command lines, and Kafka's tool prints what it was given."""
+    guard = made(tmp_path)
+    passwords = [keys.password(guard, name) for name in PRINCIPALS]
+    log, seen = tmp_path / "broker.log", tmp_path / "seen"
+    before = set(tmp_path.iterdir())
+
+    tool = [sys.executable, "-c", TOOL, str(seen)]
+    asyncio.run(broker._format(tmp_path, log, tool, "cluster", keys.users(guard)))
+
+    told = json.loads(seen.read_text())
+    assert "format" in told["line"]
+    assert all(password in told["given"] for password in passwords), "the tool got them"
+    assert told["modes"] == [0o600, 0o700]
+    assert not [password for password in passwords if password in told["line"]]
+    assert not log.exists() or not [password for password in passwords if password in log.read_text()]
+    assert set(tmp_path.iterdir()) - before <= {log, seen}
+
+
+def test_a_tool_that_complains_of_a_password_is_not_quoted(tmp_path: Path) -> None:
+    complaining = (
+        "import sys; print('no space left'); print('what is', *open(sys.argv[-1][1:]).read().split()); exit(1)"
+    )
+
+    guard = made(tmp_path)
+    tool = [sys.executable, "-c", complaining]
+    with pytest.raises(EnvironmentProblem, match="no space left") as told:
+        asyncio.run(broker._format(tmp_path, tmp_path / "log", tool, "cluster", keys.users(guard)))
+
+    assert not [name for name in PRINCIPALS if keys.password(guard, name) in str(told.value)]
 
 
 def test_a_broker_stays_as_it_was_made(tmp_path: Path) -> None:

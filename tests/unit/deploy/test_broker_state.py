@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.broker import cli, ports, state
+from deploy.broker import node as broker
 from deploy.broker.properties import HOST
 from deploy.broker.state import Node, State, Status
 from pipeline.errors import ConfigError, EnvironmentProblem
@@ -48,6 +49,35 @@ def test_a_process_with_the_settings_of_the_folder_on_its_command_line_is_the_br
         assert state.status(tmp_path).state is State.RUNNING
         state.terminate(process.pid, tmp_path)  # returns although nobody reaped it yet
         assert state.status(tmp_path).state is State.DEAD
+
+
+def test_one_folder_is_started_by_one_process_at_a_time(tmp_path: Path) -> None:
+    """Two nodes on one storage would destroy it; the lock goes with whoever held it, however he ends."""
+    again = "import sys; from pathlib import Path; from deploy.broker import state\n"
+    again += "with state.alone(Path(sys.argv[1]), 'the broker'): print('alone')"
+    command = [sys.executable, "-c", again, str(tmp_path)]
+
+    with state.alone(tmp_path, "the broker"):
+        with (
+            pytest.raises(EnvironmentProblem, match=r"another process is starting the broker in .*: wait for it"),
+            state.alone(tmp_path, "the broker"),
+        ):
+            pass
+        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    allowed = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (allowed.returncode, allowed.stdout) == (0, "alone\n")
+
+
+async def test_a_start_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(*_: object, **__: object) -> Node:
+        raise AssertionError("a second broker was about to run on the same storage")
+
+    monkeypatch.setattr(broker, "_start", start)
+
+    with state.alone(tmp_path, "the broker"), pytest.raises(EnvironmentProblem, match="another process is starting"):
+        await broker.start(tmp_path, detach=False)
 
 
 def test_a_port_in_use_is_refused_and_passed_over(tmp_path: Path) -> None:

@@ -341,6 +341,25 @@ def test_probes_ask_the_pages_that_the_settings_open(tmp_path: Path) -> None:
     assert tomllib.loads(settings_file(documents, tmp_path).read_text())["pipeline"]["listen"] == "0.0.0.0:9999"
 
 
+def test_nobody_reaches_a_worker_but_who_scrapes_it(tmp_path: Path) -> None:
+    """One port is open, to all or to those that are named; nothing is said of where workers may go unless asked to."""
+    documents = rendered(tmp_path, {})
+    policy = one(documents, "NetworkPolicy")["spec"]
+
+    assert policy["podSelector"] == one(documents, "Deployment")["spec"]["selector"]
+    assert policy["policyTypes"] == ["Ingress"]
+    assert policy["ingress"] == [{"ports": [{"port": "metrics", "protocol": "TCP"}]}]
+    (port,) = pod(documents)["containers"][0]["ports"]
+    assert port["name"] == "metrics"
+
+    limited = one(rendered(tmp_path, FULL), "NetworkPolicy")["spec"]
+    assert limited["policyTypes"] == ["Ingress", "Egress"]
+    assert limited["ingress"][0]["from"] == FULL["networkPolicy"]["metricsFrom"]
+    assert limited["egress"] == FULL["networkPolicy"]["egress"]
+    off = rendered(tmp_path, {"networkPolicy": {"enabled": False}})
+    assert "NetworkPolicy" not in {each["kind"] for each in off}
+
+
 def test_new_settings_make_new_pods(tmp_path: Path) -> None:
     def stamp(values: Document) -> str:
         made = one(rendered(tmp_path, values), "Deployment")["spec"]["template"]["metadata"]["annotations"]

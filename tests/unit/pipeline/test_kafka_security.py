@@ -1,14 +1,20 @@
 """`[kafka]` is refused where it contradicts itself, and says the same thing to every client library."""
 
+import os
+import pty
 import ssl
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import serialization
 from faust.types.auth import AuthProtocol, SASLMechanism
 
+from deploy import toml
 from deploy.broker.certificates import Pair, authority, issued
 from pipeline import kafka_security
 from pipeline.errors import ConfigError
@@ -196,6 +202,44 @@ def test_another_owners_key_is_refused(mtls: Kafka) -> None:
 
     with pytest.raises(ConfigError, match="not a certificate and its own key"):
         kafka_security.for_aiokafka(mtls)
+
+
+ON_A_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # what OpenSSL opens to ask for a password
+from pathlib import Path
+from pipeline import kafka_security
+from pipeline.settings import Kafka, load
+try:
+    kafka_security.for_aiokafka(load(Path(sys.argv[1]), "kafka", Kafka))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(
+    mtls: Kafka, pair: Pair, tmp_path: Path
+) -> None:
+    """A worker that asks a terminal stands still where somebody started it by hand, and says nothing elsewhere."""
+    key = serialization.load_pem_private_key(pair.key_pem, None)
+    format_, encryption = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"hunter2")
+    put(Path(mtls.key_file), key.private_bytes(serialization.Encoding.PEM, format_, encryption))
+    config = tmp_path / "firmwatt.toml"
+    config.write_text(toml.table("kafka", mtls))
+
+    ours, its = pty.openpty()
+    command = [sys.executable, "-c", ON_A_TERMINAL, str(config)]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True) as process:
+        os.close(its)
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    said = os.read(ours, 65_536).decode()
+    os.close(ours)
+
+    assert said.startswith("ConfigError ")
+    assert "not a certificate and its own key, unencrypted, in PEM" in said
 
 
 def test_neither_settings_nor_credentials_show_the_password(password_file: str) -> None:
