@@ -57,6 +57,7 @@ FULL: Document = {
         "standby_replicas": 1,
         "portfolio": "west",
         "sites": ["site-1", "site-2"],
+        "telemetry_sites": ["site-2"],
         "intervals_s": [60, 300],
     },
     "spread": "hard",
