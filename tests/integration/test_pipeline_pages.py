@@ -76,6 +76,7 @@ def test_the_page_says_what_became_of_the_ticks_and_where_the_worker_stands(fres
         wait_for(lambda: total(port, "firmwatt_pipeline_ticks_total") == records, 20, "every record to be taken in")
         wait_for(lambda: ask(port, "/readyz")[0] == 200, 20, "the worker to be ready")
         wait_for(lambda: total(port, "firmwatt_site_load_watts", place.site) > 0, 20, "a figure of the site")
+        wait_for(lambda: total(port, "firmwatt_portfolio_sites") == 1, 20, "a figure of the portfolio")
         lag = "firmwatt_pipeline_lag_records"
         wait_for(lambda: lagging(port) == {place.site, f"{place.site}-rollup", f"{place.site}-archive"}, 30, "lags")
         wait_for(lambda: total(port, lag, f"{place.site}-rollup") == 0, 30, "all ticks to be taken in")
