@@ -284,13 +284,19 @@ class Node:
 
 
 def node(meters: Iterable[MeterSample], names: Iterable[str]) -> Node:
-    """Return the sum of the meters *names*, absent if one of them is; another meter or epoch in it is another epoch."""
+    """
+    Return the sum of the meters *names*, absent if one of them is; another meter or epoch in it is another epoch.
+
+    Also of a meter that does not answer the epoch tells the name: the host has one, and what it draws is not known.
+    """
     known = {meter.meter: meter for meter in meters}
     parts = [known.get(name) for name in sorted(names)]
     return Node(
         power_w=summed(part.power_w if part else None for part in parts),
         energy_j=summed(part.energy_j if part else None for part in parts),
-        epoch=",".join(f"{part.meter}@{part.energy_epoch}" for part in parts if part),
+        epoch=",".join(
+            f"{name}@{part.energy_epoch if part else ''}" for name, part in zip(sorted(names), parts, strict=True)
+        ),
     )
 
 

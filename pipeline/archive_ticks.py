@@ -9,6 +9,7 @@ back: the same message always, the same bytes where zlib is the same.
     JSON_EXTRACT(layout, '$.gpus[2].uuid') is the GPU whose energy is energy_mj[3]: JSON counts from 0, SQL from 1
 """
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -129,7 +130,7 @@ def _framed(records: Sequence[Record], refused: list[tuple[int, str]]) -> Iterat
         payload = record.payload or b""
         try:
             whole = payload if frames.is_frame(payload) else frames.encode(_json_ticks.decode(payload))
-        except (ValueError, RecursionError, OverflowError) as error:
+        except (ValueError, RecursionError, OverflowError, struct.error) as error:
             refused.append((record.offset, f"neither a frame nor JSON of a tick: {error}"))
             continue
         yield whole, record

@@ -7,6 +7,7 @@ Many host ticks at once: payloads to columns. Pure.
 A layout that is not known yet is parsed; that is the only work by tick, and a host does it once a job.
 """
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -132,7 +133,7 @@ def _framed(payloads: Sequence[bytes], refused: list[tuple[int, str]]) -> Iterat
             continue
         try:
             yield place, frames.encode(_json.decode(payload))
-        except (ValueError, RecursionError, OverflowError) as error:
+        except (ValueError, RecursionError, OverflowError, struct.error) as error:
             refused.append((place, f"neither a frame nor JSON of a tick: {error}"))
 
 

@@ -126,7 +126,7 @@ def _add_hosts(state: "Partition", cohort: Cohort, now_us: int, hosts: dict[str,
         found.stale += int((mine & ~fresh).sum())
         found.gpus += int(mine.sum()) * cohort.gpus
         found.load_mw += int(load[mine].sum())
-        found.age_us.append(np.maximum(now_us - rows["at_us"][mine], 0))
+        found.age_us.append(np.maximum(now_us - rows["at_us"][mine & fresh], 0))
         found.simulated |= bool(rows["simulated"][mine].any())
 
 
@@ -152,7 +152,7 @@ def _gauges(state: "Partition", now_us: int, quarantined: Flags) -> Gauges:
         measured = _measured(rows)
         gauges.gpus += np.bincount(rows["gauge"].ravel(), minlength=count)
         gauges.power_mw += _by(rows["gauge"], np.where(measured, rows["power_mw"], 0), count)
-        np.maximum.at(gauges.max_mw, rows["gauge"][measured], rows["max_mw"][measured])
+        np.maximum.at(gauges.max_mw, rows["gauge"].ravel(), rows["max_mw"].ravel())
     for rows in shown.values():
         gauges.relief_mw += _relief_mw(rows, gauges.max_mw, _fresh(rows, now_us, quarantined))
     for cohort in state.cohorts.values():
@@ -213,7 +213,7 @@ def _pool_loads(gauges: Gauges, pools: Pools, site: str) -> Iterator[PoolLoad]:
 
 def quantile_ms(age_us: Sequence[Ints], share: float) -> float | None:
     """Return the nearest-rank quantile of ages, milliseconds; None of nothing."""
-    return quantile(np.sort(np.concatenate(age_us)) / 1000.0, share) if age_us else None
+    return quantile(np.sort(np.concatenate(age_us)) / 1000.0, share) if any(map(len, age_us)) else None
 
 
 def quantile(ordered: Sequence[float] | Floats, share: float) -> float | None:

@@ -58,11 +58,13 @@ class Moved:
         return covered
 
 
-def moved(earlier: Any, later: Any) -> Moved:
+def moved(earlier: Any, later: Any, metered: Flags) -> Moved:
     """
     Return what moved between ticks with one layout.
 
-    *earlier* and *later* are records with `at_us`, `energy_mj`, `chassis_mj`, `tokens_milli` and `quality`.
+    *earlier* and *later* are records with `at_us`, `energy_mj`, `chassis_mj`, `tokens_milli` and `quality`; *metered*
+    tells which hosts have a chassis meter. While that does not answer, what their GPUs used is a part of the host's
+    energy, and nothing of the host is covered.
     """
     span = later["at_us"] - earlier["at_us"]
     energy, valid = difference(earlier["energy_mj"], later["energy_mj"], span[..., None])
@@ -76,7 +78,7 @@ def moved(earlier: Any, later: Any) -> Moved:
         energy_mj=energy,
         valid=valid,
         host_mj=np.where(by_chassis, chassis, energy.sum(-1)),
-        held=np.where(by_chassis, max(gpus, 1), valid.sum(-1)),
+        held=np.where(by_chassis, max(gpus, 1), np.where(metered, 0, valid.sum(-1))),
         of=max(gpus, 1),
         tokens_milli=tokens,
         counted=counted,

@@ -30,7 +30,7 @@ CAPACITY = View(
         "relief_t2_kw": "The same, tier T2 (batch)",
         "relief_t3_kw": "The same, tier T3 (preemptible)",
         "tokens_per_s": "Tokens per second, null where nobody counts",
-        "age_p50_ms": "Median age of the hosts' newest ticks, ms of the deployment's clock",
+        "age_p50_ms": "Median age of the newest ticks of hosts that are not stale, ms of the deployment's clock",
         "age_p99_ms": "99th percentile of the same, an upper bound",
         "pools": "Per tier, workload and GPU model; relief_kw[i]: caps at 1.05 - 0.05 i of the maximum limit",
         **SIMULATED,

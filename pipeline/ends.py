@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from pipeline import files
-from pipeline.errors import BrokerGoneError, EnvironmentProblem, FirmwattError, NotAllowedError, StuckError
+from pipeline.errors import BrokerGoneError, EnvironmentProblem, NotAllowedError, StuckError
 
 _decoder = msgspec.json.Decoder(dict[str, int])
 
 
-def reason(error: FirmwattError) -> str:
+def reason(error: Exception) -> str:
     """Return in one word why *error* ends a worker. Pure."""
     match error:
         case StuckError():
@@ -31,7 +31,8 @@ def reason(error: FirmwattError) -> str:
 
 
 #: Every reason there is.
-REASONS = ("rollup_stuck", "faust_stuck", "not_allowed", "kafka_gone", "machine", "failed")
+STOOD_STILL = "stood_still"
+REASONS = ("rollup_stuck", "faust_stuck", "not_allowed", "kafka_gone", "machine", "failed", STOOD_STILL)
 
 
 def read(file: Path) -> dict[str, int]:
@@ -43,10 +44,15 @@ def read(file: Path) -> dict[str, int]:
     return {name: known.get(name, 0) for name in REASONS}
 
 
-def note(file: Path, error: FirmwattError) -> None:
+def note(file: Path, error: Exception) -> None:
     """Add one to *file*; a disk that does not take it is told of elsewhere."""
+    add(file, reason(error))
+
+
+def add(file: Path, reason: str) -> None:
+    """Do the same, the reason given."""
     counts = read(file)
-    counts[reason(error)] += 1
+    counts[reason] += 1
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         files.replace(file, msgspec.json.encode(counts))

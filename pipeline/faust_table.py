@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import ref
+from zlib import compress, decompress
 
 import msgspec
 from faust import current_event
@@ -21,6 +22,10 @@ from faust.stores import memory
 from faust.streams import _current_event
 
 S = TypeVar("S")
+
+#: States above this size are compressed.
+SMALL_B = 512
+COMPRESSED = b"\xc1"
 
 #: Kafka's settings of a changelog: compacted soon and in small pieces, for all of it is read before work begins.
 CHANGELOG = {"segment.bytes": str(8 * 2**20), "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1"}
@@ -41,6 +46,10 @@ class _Store(memory.Store):  # type: ignore[misc] # Faust ships no types mypy ca
             self._key_partition[key] = event.message.partition
         self.data[key] = value
 
+    def __delitem__(self, key: bytes) -> None:
+        del self.data[key]
+        self._key_partition.pop(key, None)
+
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
         """Put what the changelog says together with what is known."""
         del to_key, to_value  # bytes stay bytes
@@ -50,6 +59,7 @@ class _Store(memory.Store):  # type: ignore[misc] # Faust ships no types mypy ca
             self.set_persisted_offset(event.message.tp, event.message.offset)
             if value is None:
                 self.data.pop(key, None)
+                self._key_partition.pop(key, None)
             else:
                 self.data[key] = self.join(self.data[key], value) if key in self.data else value
 
@@ -69,6 +79,27 @@ class _Store(memory.Store):  # type: ignore[misc] # Faust ships no types mypy ca
         for key in [key for key, partition in self._key_partition.items() if partition not in partitions]:
             self.data.pop(key, None)
             del self._key_partition[key]
+
+
+class _Packing(Generic[S]):
+    """
+    States as msgpack; large ones compressed, for a table of intervals holds those of three days.
+
+    A compressed one begins with the byte that msgpack never uses, so that a changelog may hold both.
+    """
+
+    def __init__(self, kind: type[S]) -> None:
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(kind)
+
+    def pack(self, state: S) -> bytes:
+        """Return *state* as bytes."""
+        plain = self._encoder.encode(state)
+        return plain if len(plain) <= SMALL_B else COMPRESSED + compress(plain, 1)
+
+    def unpack(self, packed: bytes) -> S:
+        """Return the state in *packed*."""
+        return self._decoder.decode(decompress(packed[1:]) if packed[:1] == COMPRESSED else packed)
 
 
 @dataclass(frozen=True)
@@ -101,10 +132,9 @@ class Table(MutableMapping[str, S], Generic[S]):
             on_recover=self._recovered,
         )
         self._bytes.key_serializer = self._bytes.value_serializer = "raw"
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._packing = _Packing(kind)
         store = self._bytes._data = _Store("memory://", app, self._bytes)  # noqa: SLF001 - a scheme is the public way
-        store.join = lambda one, other: self._encoder.encode(join(*map(self._decoder.decode, (one, other))))
+        store.join = lambda one, other: self._packing.pack(join(*map(self._packing.unpack, (one, other))))
 
     async def _recovered(self) -> None:
         self.recoveries += 1
@@ -124,13 +154,13 @@ class Table(MutableMapping[str, S], Generic[S]):
                 continue
             with _handling(change.event):
                 if change.state is not None:
-                    self._bytes[key.encode()] = self._encoder.encode(change.state)
+                    self._bytes[key.encode()] = self._packing.pack(change.state)
                 elif key.encode() in self._bytes:
                     del self._bytes[key.encode()]
 
     def __getitem__(self, key: str) -> S:
         if (change := self._changes.get(key)) is None:
-            return self._decoder.decode(self._bytes[key.encode()])
+            return self._packing.unpack(self._bytes[key.encode()])
         if change.state is None:
             raise KeyError(key)
         return change.state

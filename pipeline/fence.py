@@ -39,9 +39,9 @@ class Fence:
         threading.Thread(target=self._beat, name="fence", daemon=True).start()
 
     @classmethod
-    def of_session(cls, session_timeout_s: float) -> "Fence":
+    def of_session(cls, session_timeout_s: float, halt: Callable[[float], None] = halt) -> "Fence":
         """Return the fence of a member of a consumer group that is taken to be dead after *session_timeout_s*."""
-        return cls(SHARE * session_timeout_s)
+        return cls(SHARE * session_timeout_s, halt)
 
     def check(self) -> None:
         """Call *halt* if this process has ever stood still for too long."""

@@ -20,9 +20,8 @@ from pipeline.totals import BY_HOST, MJ_PER_KWH, US_PER_S, Totals, pool_interval
 if TYPE_CHECKING:
     from pipeline.rollup import Partition
 
-#: A host silent for longer than this is no longer expected.
-FORGET_US = 3_600_000_000
-#: Closed intervals are corrected for so long.
+#: Closed intervals are corrected for so long, and a host is expected in them for so long after it was last heard of: a
+#: rack without network goes on drawing power, and must not look like load that went away.
 KEEP_US = 72 * 3_600_000_000
 EMPTY = Totals().packed()
 
@@ -88,6 +87,11 @@ class Closing:
         before = self.expected.get(start_us - self.length_us)
         self.expected[start_us] = before if before is not None and np.array_equal(before, hosts) else hosts
 
+    def same_sites(self, start_us: int, sites: tuple[str, ...]) -> tuple[str, ...]:
+        """Return *sites*, as the tuple of the interval before *start_us* where that holds the same."""
+        before = self.sites.get(start_us - self.length_us)
+        return before if before == sites else sites
+
     def forget(self) -> None:
         """Let go of what is too old to be corrected."""
         oldest = self.open_from_us - KEEP_US
@@ -107,16 +111,16 @@ def closed(state: "Partition", closing: Closing, ended_us: int) -> Iterator[Inte
             yield _partial(
                 state, Interval(instant(start_us), instant(start_us + closing.length_us)), site, totals, expected
             )
-        closing.sites[start_us] = tuple(sites)
+        closing.sites[start_us] = closing.same_sites(start_us, tuple(sites))
         closing.expect(start_us, expected | _active(totals, len(state.hosts)))
         closing.open_from_us += closing.length_us
         closing.forget()
 
 
 def _expected(state: "Partition", start_us: int, length_us: int) -> Flags:
-    """Return the hosts that are owed to an interval: heard of before its end, and not silent for an hour before it."""
+    """Return the hosts that are owed to an interval: heard of before its end, and in the three days before it."""
     first = np.array(state.first_us, dtype=np.int64)
-    there: Flags = (first < start_us + length_us) & (state.last_us() >= start_us - FORGET_US) & (first > 0)
+    there: Flags = (first < start_us + length_us) & (state.last_us() >= start_us - KEEP_US) & (first > 0)
     return there
 
 

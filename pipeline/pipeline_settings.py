@@ -54,6 +54,13 @@ class Pipeline(Section, frozen=True, kw_only=True):
     """What all sites together are called."""
     sites: tuple[str, ...] = ()
     """The sites that make up the portfolio; empty: those heard of in the last hour."""
+    telemetry_sites: tuple[str, ...] = ()
+    """
+    Other sites whose ticks come to this Kafka, by a mirror (profile ``telemetry``) or from their collectors.
+
+    Every telemetry partition reports on them, also one in which they have no host: a site's figure counts as whole,
+    and is offered on, only once all have.
+    """
     listen: str = ""
     """``HOST:PORT`` of /metrics, /healthz and /readyz; empty: none. Workers on one machine need one each."""
     data: str = ".firmwatt/pipeline"

@@ -63,9 +63,17 @@ class Partition:
     lengths: tuple[timedelta, ...]
     """Of the intervals, ascending; each a multiple of the greatest common divisor."""
     site: str
-    """Reported on even while it has no host here."""
+    """Reported on even while it has no host here…"""
+    also: tuple[str, ...] = ()
+    """…and so are these: a site is whole once every partition has spoken of it."""
     offset: int = 0
     """The next record."""
+    unknown_before_us: int = 0
+    """
+    What was measured before is refused as too late: its intervals were published by a predecessor whose state is lost.
+
+    A correction made of what is still known would replace the predecessor's, which held more.
+    """
     received_us: int = 0
     """When Kafka received the newest record taken in, microseconds since 1970 by the clock."""
     pools: Pools = field(default_factory=Pools)
@@ -80,8 +88,8 @@ class Partition:
     """The row, in its cohort, of each layout by hash."""
     current: dict[int, tuple[Cohort, int]] = field(default_factory=dict)
     """Cohort and row of each host's last tick."""
-    retired: dict[int, set[str]] = field(default_factory=dict)
-    """Boots of each host that are over."""
+    retired: dict[int, dict[str, None]] = field(default_factory=dict)
+    """Boots of each host that are over, oldest first; the last few of them."""
     gaps: dict[int, list[Hole]] = field(default_factory=dict)
     """Where ticks of a host are missing."""
     closings: dict[int, Closing] = field(default_factory=dict)
@@ -146,6 +154,7 @@ class Partition:
         received = received_us[ticks.place]
         fine = skew.judge(cohort, number, ticks.values["at_us"], received, self.counts)
         late = received - ticks.values["at_us"] > KEEP // MICROSECOND
+        late |= ticks.values["at_us"] < self.unknown_before_us
         self.counts["too_late"] += int(late.sum())
         fine &= ~late
         if not fine.all():
@@ -180,21 +189,27 @@ class Partition:
             first, last = self.late_us.get(one, (int(mine[0]), int(mine[0])))
             self.late_us[one] = min(first, int(mine.min())), max(last, int(mine.max()))
 
+    @property
+    def open_from_us(self) -> int:
+        """When the oldest of the shortest open intervals begins; 0: nothing was ever read."""
+        return self.closings[min(self.closings)].open_from_us
+
     def _oldest_open(self) -> int:
-        return self.closings[min(self.closings)].open_from_us // self.base_us
+        return self.open_from_us // self.base_us
 
     def _begin(self, batch: Batch, received_us: Ints) -> None:
         """
         Open the first intervals of a group that has never read this partition: from its first tick on.
 
-        An hour back at most: one host whose clock stands at 1970 must not make us publish every interval since.
+        An hour back at most, and not ahead: one host whose clock stands at 1970 must not make us publish every interval
+        since, and with one that is in the year 2100 nothing would be closed until then.
         """
         if all(closing.open_from_us for closing in self.closings.values()) or not batch.ticks:
             return
         first = min(batch.ticks, key=lambda ticks: int(ticks.place[0]))
-        oldest_us = int(received_us[first.place[0]]) - FIRST_BACK // MICROSECOND
+        received = int(received_us[first.place[0]])
         for closing in self.closings.values():
-            closing.begin(max(int(first.values["at_us"][0]), oldest_us))
+            closing.begin(min(max(int(first.values["at_us"][0]), received - FIRST_BACK // MICROSECOND), received))
 
     def _learn(self, layout: Layout, packed: bytes, key: int) -> None:
         shape = len(layout.gpus), len(layout.jobs)
@@ -304,7 +319,7 @@ class Partition:
 
     def every_site(self) -> list[str]:
         """Return the sites to report on."""
-        return sorted({self.site, *self.sites})
+        return sorted({self.site, *self.also, *self.sites})
 
     def _records(self) -> Iterable[HostRecord]:
         for host in sorted(self.changed):
@@ -314,7 +329,20 @@ class Partition:
         self.changed.clear()
 
     def tidy(self) -> None:
-        """Let go of rows that no host is in and no interval needs, once they are more than half of all."""
+        """
+        Let go of what nothing can need any more.
+
+        Of holes whose ticks would be refused as history; of notes on late ticks that changed nothing; and of rows that
+        no host is in and no interval needs, once they are more than half of all.
+        """
+        history = self.received_us - KEEP // MICROSECOND
+        for host, gaps in list(self.gaps.items()):
+            if kept := [gap for gap in gaps if gap.after.at_us >= history]:
+                self.gaps[host] = kept
+            else:
+                del self.gaps[host]
+        there = {number for cohort in self.cohorts.values() for number in cohort.parts}
+        self.late_us = {number: span for number, span in self.late_us.items() if number in there}
         needed = {gap.hashes for gaps in self.gaps.values() for gap in gaps}
         held = {key for hashes in needed for key in hashes}
         for cohort in self.cohorts.values():

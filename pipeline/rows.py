@@ -22,6 +22,9 @@ from pipeline.frames import NO_64, Layout
 from pipeline.messages.telemetry import Tier
 
 NO_POOL = -1
+#: Watts of one GPU. Far above any there is; what is beyond it, or no number, is noise.
+MOST_W = 1e5
+
 Records = npt.NDArray[Any]
 
 
@@ -87,6 +90,8 @@ class Cohort:
     packed: list[bytes] = field(default_factory=list)
     """The layouts as they came."""
     hashes: list[int] = field(default_factory=list)
+    metered: list[bool] = field(default_factory=list)
+    """Whether a host of each layout has a chassis meter."""
     rows: Records = field(init=False)
     """The first `len(layouts)` are in use."""
     parts: dict[int, Records] = field(default_factory=dict)
@@ -112,13 +117,14 @@ class Cohort:
         self.layouts.append(layout)
         self.packed.append(packed)
         self.hashes.append(key)
+        self.metered.append(bool(layout.chassis_epoch))
         new = self.rows[number]
         new["layout"] = key
         for slot, gpu in enumerate(layout.gpus):
-            known = gpu.min_w is not None and gpu.max_w is not None
-            new["max_mw"][slot] = round(1000 * gpu.max_w) if known and gpu.max_w else 0
-            new["floor_mw"][slot] = round(1000 * tiers.floor_w(gpu.tier, gpu.min_w or 0.0, gpu.max_w or 0.0))
-            new["yields"][slot] = known and gpu.tier is not Tier.T0
+            lowest_w, highest_w = _limit(gpu.min_w), _limit(gpu.max_w)
+            new["max_mw"][slot] = round(1000 * (highest_w or 0.0)) if lowest_w is not None else 0
+            new["floor_mw"][slot] = round(1000 * tiers.floor_w(gpu.tier, lowest_w or 0.0, highest_w or 0.0))
+            new["yields"][slot] = None not in {lowest_w, highest_w} and gpu.tier is not Tier.T0
         new["before_us"] = NO_64
         new["before_milli"] = NO_64
         return number
@@ -129,16 +135,15 @@ class Cohort:
             found = self.parts[interval] = np.zeros(len(self.rows), part(self.gpus, self.jobs))
         return found
 
-    def keep(self, alive: Flags) -> Ints:
-        """Drop the rows that are not *alive*; return each row's new number, -1 for those dropped."""
-        numbers = np.where(alive, np.cumsum(alive) - 1, -1)
+    def keep(self, alive: Flags) -> None:
+        """Drop the rows that are not *alive*; the others move up."""
         size = len(self)
         self.rows = _shrunk(self.rows[:size][alive])
         self.parts = {index: _shrunk(records[:size][alive], len(self.rows)) for index, records in self.parts.items()}
         self.layouts = list(compress(self.layouts, alive))
         self.packed = list(compress(self.packed, alive))
         self.hashes = list(compress(self.hashes, alive))
-        return numbers
+        self.metered = list(compress(self.metered, alive))
 
     def put(self, number: int, tick: Any) -> None:
         """Make *tick* the last of row *number*."""
@@ -150,6 +155,11 @@ class Cohort:
 
 #: What a row remembers of its last tick.
 LAST = ("seq", "at_us", "chassis_mj", "chassis_mw", "energy_mj", "tokens_milli", "power_mw", "quality")
+
+
+def _limit(watts: float | None) -> float | None:
+    """Return a power limit; None where there is none, or one that no GPU can have."""
+    return watts if watts is not None and 0.0 <= watts <= MOST_W else None
 
 
 def _doubled(records: Records) -> Records:
@@ -229,7 +239,7 @@ def regular(cohort: Cohort, ran: Run, length_us: int) -> Flags:
 
 def advance(cohort: Cohort, ran: Run, length_us: int) -> None:
     """Add what the counters of regular ticks moved to their intervals and remember each row's last tick."""
-    what = moved(ran.earlier, ran.later)
+    what = moved(ran.earlier, ran.later, np.array(cohort.metered)[ran.number])
     interval = ran.later["at_us"] // length_us
     before = ran.earlier["at_us"] // length_us
     crossing = np.flatnonzero(interval != before)

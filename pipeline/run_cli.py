@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,3 +45,8 @@ async def _work(worker: "Worker") -> None:
         text = f"firmwatt pipeline: {worker.name}: {error}"
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command line talks
         os._exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - a bug: it is told in full, counted, and leaves as everything else does
+        ends.note(worker.ends_file, error)
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(FirmwattError.exit_code)

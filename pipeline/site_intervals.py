@@ -191,9 +191,13 @@ def next_look(state: OpenInterval, quiet_since: datetime) -> datetime:
     return min(state.kept_until, max(quiet_since, state.changed_at) + COLLAPSE_AFTER)
 
 
-def is_history(correction: IntervalCorrection, now: datetime) -> bool:
-    """Tell whether the interval of *correction* is forgotten by now."""
-    return now >= correction.interval.end + KEEP
+def is_history(message: IntervalPartial | IntervalCorrection, now: datetime) -> bool:
+    """
+    Tell whether the interval of *message* is forgotten by now.
+
+    A figure of it made anew would be one of a single partition, and contradict the one that was published.
+    """
+    return now >= message.interval.end + KEEP
 
 
 def table_key(site: str, interval: Interval) -> str:

@@ -104,6 +104,7 @@ class Saved(msgspec.Struct, array_like=True):
     counts: dict[str, int]
     late_us: dict[int, tuple[int, int]]
     closed: list[IntervalPartial]
+    unknown_before_us: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -124,34 +125,38 @@ def save(state: Partition) -> bytes:
             sites=state.sites,
             site_of=state.site_of,
             cohorts=[_cohort(cohort) for cohort in state.cohorts.values()],
-            retired={host: sorted(boots) for host, boots in state.retired.items()},
+            retired={host: list(boots) for host, boots in state.retired.items()},
             gaps={host: [_hole(gap) for gap in gaps] for host, gaps in state.gaps.items() if gaps},
             closings=[_closing(closing) for closing in state.closings.values()],
             counts=dict(state.counts),
             late_us=state.late_us,
             closed=state.closed,
+            unknown_before_us=state.unknown_before_us,
         )
     )
 
 
-def restore(payload: bytes, number: int, lengths: tuple[timedelta, ...], site: str) -> Partition:
+def restore(
+    payload: bytes, number: int, lengths: tuple[timedelta, ...], site: str, also: tuple[str, ...] = ()
+) -> Partition:
     """Return partition *number* as it was saved; raise `SnapshotError` where it cannot be gone on with."""
     try:
         saved = _decoder.decode(payload)
     except msgspec.DecodeError as error:
         raise SnapshotError(f"no snapshot of version {VERSION}: {error}") from error
-    state = Partition(number, lengths, site)
+    state = Partition(number, lengths, site, also)
     if (saved.version, saved.base_us) != (VERSION, state.base_us):
         raise SnapshotError(
             f"a snapshot of version {saved.version} for intervals of {saved.base_us} µs; "
             f"here it is version {VERSION} and {state.base_us} µs"
         )
     state.offset, state.received_us = saved.offset, saved.received_us
+    state.unknown_before_us = saved.unknown_before_us
     state.pools = Pools(saved.pools)
     state.hosts, state.first_us, state.sites, state.site_of = saved.hosts, saved.first_us, saved.sites, saved.site_of
     for kept in saved.cohorts:
         _add_cohort(state, kept)
-    state.retired = {host: set(boots) for host, boots in saved.retired.items()}
+    state.retired = {host: dict.fromkeys(boots) for host, boots in saved.retired.items()}
     state.gaps = {host: [_read_hole(gap) for gap in gaps] for host, gaps in saved.gaps.items()}
     for closing in saved.closings:
         if closing.length_us in state.closings:
@@ -181,6 +186,7 @@ def _add_cohort(state: Partition, kept: SavedCohort) -> None:
     cohort.packed = kept.packed
     cohort.layouts = [frames.parse_layout(packed) for packed in kept.packed]
     cohort.hashes = [frames.hash_of(packed) for packed in kept.packed]
+    cohort.metered = [bool(layout.chassis_epoch) for layout in cohort.layouts]
     size = max(8, len(kept.packed))
     cohort.rows = _records(kept.rows, row(*shape), size)
     cohort.parts = {interval: _records(records, part(*shape), size) for interval, records in kept.parts.items()}

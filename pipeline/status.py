@@ -222,7 +222,10 @@ def _wrong_sites(seen: Seen, sites: tuple[SiteRow, ...]) -> Iterator[str]:
         if row.age_s > FIGURE_STALE_S:
             yield f"{row.site}: its newest figure is {row.age_s:.0f} s old: look at the groups above"
         elif row.partitions < row.partitions_expected:
-            yield f"{row.site}: its figure has {row.partitions} of {row.partitions_expected} partitions"
+            yield (
+                f"{row.site}: its figure has {row.partitions} of {row.partitions_expected} partitions: a rebalance "
+                "takes seconds; a site whose ticks are mirrored here belongs in [pipeline] telemetry_sites"
+            )
         for length_s, end in row.intervals.items():
             overdue_s = (seen.now - end).total_seconds() - length_s - CLOSED_WITHIN_S
             if overdue_s > 0:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Holes remembered of one host; the oldest is let go, and what would have filled it then counts as a redelivery.
 MOST_HOLES = 128
+#: Boots remembered of one host that are over. A tick of an earlier one is known by being older than the present boot's.
+MOST_BOOTS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +125,13 @@ def _restart(
 ) -> None:
     """Go over to another boot, unless that is one already over: then the tick is a redelivery."""
     boot, (before, tick) = place[0].layouts[place[1]].boot, ticks
-    retired = state.retired.setdefault(host, set())
+    retired = state.retired.setdefault(host, {})
     if boot in retired or tick.at_us < before.at_us:
         state.counts["redelivered"] += 1
         return
-    retired.add(known.boot)
+    retired[known.boot] = None
+    if len(retired) > MOST_BOOTS:
+        del retired[next(iter(retired))]
     state.gaps.pop(host, None)
     _count(state, tick, missing=tick.seq - 1, simulated=simulated)
     if tick.seq > 1:
@@ -204,11 +208,12 @@ def _pair(state: "Partition", before: Knot, after: Knot, sign: int) -> None:
     if not 0 < span <= BRIDGE_US:
         return
     cohort, number = state.cohorts[before.gpus, before.jobs], _row(state, before)
-    later = after.value
+    layout, later = cohort.layouts[number], after.value
+    metered = bool(layout.chassis_epoch)
     if after.layout != before.layout:
         other = state.cohorts[after.gpus, after.jobs].layouts[_row(state, after)]
-        later = _seen_from(cohort.layouts[number], before, other, after)
-    what = moved(before.value[None], later[None])
+        later, metered = _seen_from(layout, before, other, after), metered or bool(other.chassis_epoch)
+    what = moved(before.value[None], later[None], np.array([metered]))
     for interval, part in _parts(what, before.at_us, state.base_us):
         records = cohort.part(interval)
         for name, value in part.items():

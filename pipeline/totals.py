@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline.counters import Flags, Ints
+from pipeline.counters import Ints
 from pipeline.messages.telemetry import PoolInterval
 from pipeline.pools import Pools
 from pipeline.rows import NO_POOL, Cohort
@@ -69,13 +69,6 @@ class Totals:
         totals = cls()
         totals.columns |= {name: np.frombuffer(values, np.int64) for name, values in _unpack.decode(packed).items()}
         return totals
-
-    def only(self, hosts: Flags, pools: Flags) -> "Totals":
-        """Return the part of some hosts and pools, everything else zero."""
-        return Totals(
-            {name: np.where(pools, self.pool(name, len(pools)), 0) for name in BY_POOL}
-            | {name: np.where(hosts, self.host(name, len(hosts)), 0) for name in BY_HOST}
-        )
 
 
 def _sum(one: Ints, other: Ints) -> Ints:

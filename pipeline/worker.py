@@ -20,13 +20,13 @@ from urllib.parse import quote
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline import app, archive, archive_migrate, desk, kafka, pages, storage
+from pipeline import app, archive, archive_migrate, desk, ends, kafka, pages, storage
 from pipeline.agents import upkeep
 from pipeline.agents.archive import Archive
 from pipeline.agents.rollup import Rollup
 from pipeline.clock import Clock, wall
 from pipeline.errors import BrokerGoneError, FirmwattError, StuckError
-from pipeline.fence import Fence
+from pipeline.fence import Fence, halt
 from pipeline.kafka import Sender
 from pipeline.market_topics import MARKET_TOPICS
 from pipeline.monitor import Monitor
@@ -67,6 +67,7 @@ class Worker:
             kafka=self.kafka,
             group=f"{group}-rollup",
             site=self.site.name,
+            also=self.settings.telemetry_sites,
             lengths=self.settings.lengths(self.site),
             clock=self.clock,
             session_timeout_s=session_timeout_s,
@@ -135,7 +136,7 @@ class Worker:
             self.settings,
             monitor.passing(sender.enqueue),
             self.clock.now,
-            fence=Fence.of_session(self.settings.session_timeout_s),
+            fence=Fence.of_session(self.settings.session_timeout_s, self._halt),
             passed_over=monitor.passed_over,
         )
         use_quick_transport(application, asyncio.get_running_loop())
@@ -144,6 +145,10 @@ class Worker:
             yield application
         finally:
             await application.stop()
+
+    def _halt(self, stood_still_s: float) -> None:
+        ends.add(self.ends_file, ends.STOOD_STILL)
+        halt(stood_still_s)
 
     @property
     def ends_file(self) -> Path:

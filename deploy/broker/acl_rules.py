@@ -36,6 +36,10 @@ ALL: tuple[Topic[Any], ...] = (*TOPICS, *MARKET_TOPICS)
 MIRRORED = tuple(dict.fromkeys(topic for profile in mirror_settings.TOPICS.values() for topic in profile))
 
 
+#: The group of deploy/examples/mirror-maker.yaml, whose workers serve all sites.
+ON_KUBERNETES = "firmwatt-mirror"
+
+
 class Kind(StrEnum):
     """Kinds of resource, by Kafka's names."""
 
@@ -206,6 +210,7 @@ def mirror_to_portfolio(sites: Iterable[str]) -> Role:
             *topics(MIRRORED, "mirrors it", *everything),
             Rule(Kind.TOPIC, "mm2-", everything, "keeps its settings and how far it has come", prefixed=True),
             Rule(Kind.TOPIC, "heartbeats", everything, "shows that it lives"),
+            Rule(Kind.GROUP, ON_KUBERNETES, (Operation.READ,), "shares the work of all sites, on Kubernetes"),
             *of_each_site,
         ),
     )

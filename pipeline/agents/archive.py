@@ -7,7 +7,7 @@ is read again.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ from pipeline.topics import SITE_INTERVALS
 TICKS_EVERY_S = 60.0
 #: Of what is held, whichever comes first: a partition's rows are published.
 FLUSH_ROWS, FLUSH_BYTES = 20_000, 32_000_000
+#: Of all partitions together: the largest are published until they are below it.
+HELD_BYTES = 96_000_000
 
 
 @dataclass
@@ -42,6 +44,17 @@ class Held:
         """Add *records*."""
         self.records += records
         self.size += sum(len(record.value or b"") for record in records)
+
+
+def too_much(sizes: Mapping[TopicPartition, int], most: int = HELD_BYTES) -> list[TopicPartition]:
+    """Return the largest of *sizes* without which the others are not above *most* together. Pure."""
+    total, largest = sum(sizes.values()), []
+    for partition in sorted(sizes, key=lambda one: sizes[one], reverse=True):
+        if total <= most:
+            break
+        largest.append(partition)
+        total -= sizes[partition]
+    return largest
 
 
 @dataclass(kw_only=True, eq=False)
@@ -96,6 +109,8 @@ class Archive(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships
                 self._held.setdefault(partition, Held(wall())).take(records)
             if due := [partition for partition, held in self._held.items() if self._is_due(partition, held)]:
                 await self._flush(due)
+            if largest := too_much({partition: held.size for partition, held in self._held.items()}):
+                await self._flush(largest)
 
     def _is_due(self, partition: TopicPartition, held: Held) -> bool:
         if held.size >= FLUSH_BYTES:

@@ -1,10 +1,11 @@
 """
 Interval partials and corrections to site intervals. The agent moves messages; `pipeline.site_intervals` decides.
 
-Site partials come along as the pulse that tells when an interval has waited long enough. A timer could tell, too, but a
-Faust table can only be changed while a message is handled, and an exception in a timer ends the worker. The pulse of a
-site goes on while any worker holds any telemetry partition, whether its hosts are heard of or not; where nobody does,
-nobody closes intervals either.
+Every message of a site is a pulse that tells when an interval has waited long enough, and site partials come along for
+nothing else. A timer could tell, too, but a Faust table can only be changed while a message is handled, and an
+exception in a timer ends the worker. The pulse of a site goes on while any worker holds any telemetry partition,
+whether its hosts are heard of or not; where nobody does, nobody closes intervals either. Of a site whose figures
+another cluster makes there are only corrections, which are let go of as later ones come.
 """
 
 from collections import Counter, defaultdict
@@ -83,10 +84,9 @@ async def run(
         if known != recoveries():
             known = recoveries()
             agent.agenda = Agenda(intervals, instant)
-        if isinstance(message, SitePartial):
-            await agent.look(message.site, instant)
-        else:
+        if not isinstance(message, SitePartial):
             await agent.take(message, instant)
+        await agent.look(message.site, instant)
 
 
 @dataclass(eq=False)
@@ -100,8 +100,9 @@ class _Agent:
     async def take(self, message: IntervalPartial | IntervalCorrection, now: datetime) -> None:
         key = table_key(message.site, message.interval)
         before = self.intervals.get(key)
-        if before is None and isinstance(message, IntervalCorrection) and is_history(message, now):
-            self.passed_over["corrections_of_forgotten_intervals"] += 1
+        if before is None and is_history(message, now):
+            kind = "corrections" if isinstance(message, IntervalCorrection) else "partials"
+            self.passed_over[f"{kind}_of_forgotten_intervals"] += 1
             return
         state, figure = taken(before, message, self.expected, now)
         await self._put(key, before, state, figure)
@@ -129,7 +130,12 @@ class _Agent:
 
 
 #: Why a message can be passed over; a page shows each, also while it never happened.
-PASSED_OVER = ("corrections_of_forgotten_intervals", "corrections_without_partial", "partials_after_collapse")
+PASSED_OVER = (
+    "corrections_of_forgotten_intervals",
+    "partials_of_forgotten_intervals",
+    "corrections_without_partial",
+    "partials_after_collapse",
+)
 
 
 def _without_effect(message: IntervalPartial | IntervalCorrection, state: OpenInterval) -> str | None:

@@ -38,6 +38,7 @@ from confluent_kafka import (
 )
 
 from pipeline import kafka, snapshot
+from pipeline.agents.takeover import ACKNOWLEDGED_WITHIN_S, FETCHING, POLL_S, QUIET_S, Takeover
 from pipeline.clock import Clock, wall
 from pipeline.codec import Codec
 from pipeline.counters import Ints
@@ -47,7 +48,6 @@ from pipeline.interval import floor
 from pipeline.kafka_security import for_librdkafka
 from pipeline.rollup import News, Partition
 from pipeline.settings import Kafka
-from pipeline.snapshot import SnapshotError
 from pipeline.tally import Tally
 from pipeline.topics import CORRECTIONS, HOST_RECORDS, HOST_TICKS, INTERVAL_PARTIALS, ROLLUP_STATE, SITE_PARTIALS, Topic
 
@@ -60,24 +60,11 @@ GRACE = timedelta(milliseconds=250)
 BATCH = 4000
 #: Machine time, seconds.
 SAVE_EVERY_S = 10.0
-POLL_S = 0.1
-ACKNOWLEDGED_WITHIN_S = 30.0
+#: The same where no tick comes: intervals are closed there, too.
+SAVE_IDLE_EVERY_S = 600.0
 LEAVE_WITHIN_S = 4.0
 #: A record that Kafka has stamped is read here within this time, when nothing is left to read before it.
 IN_FLIGHT_S = 1.0
-#: A partition whose end is said to be ahead and that gives no record for so long has none (a transaction's marker).
-QUIET_S = 5.0
-#: librdkafka's settings that differ from its defaults, CONFIGURATION.md of librdkafka 2.
-FETCHING = {
-    "enable.auto.commit": False,
-    "auto.offset.reset": "earliest",
-    "partition.assignment.strategy": "cooperative-sticky",
-    "fetch.wait.max.ms": 50,
-    "fetch.message.max.bytes": 4 * 2**20,
-    "queued.max.messages.kbytes": 64 * 1024,  # what is fetched ahead; Kafka keeps the rest, which is the back-pressure
-    "check.crcs": True,
-    "log_level": 0,
-}
 SENDING = {
     "enable.idempotence": True,
     "acks": "all",
@@ -119,6 +106,8 @@ class Owned:
     """Where the log ends, as far as is known."""
     saved_offset: int = -1
     saved_at: float = 0.0
+    saved_open_us: int = 0
+    """From when on intervals were open then."""
     heard_at: float = 0.0
     """Machine time of the last record."""
     reread: int = -1
@@ -141,7 +130,9 @@ class Rollup:
     kafka: Kafka
     group: str
     site: str
-    """Reported on even while it has no host here."""
+    """Reported on even while it has no host here…"""
+    also: tuple[str, ...] = ()
+    """…and so are these."""
     lengths: tuple[timedelta, ...]
     """Of the intervals."""
     clock: Clock
@@ -174,6 +165,8 @@ class Rollup:
         finally:
             self._stopping.set()
             await asyncio.wait([working])
+            if error := working.exception():
+                log.warning("left without a state saved, the next owner replays: %s", error)
 
     def positions(self) -> dict[int, int]:
         """Return the next record of each partition held."""
@@ -201,6 +194,9 @@ class Rollup:
         try:
             self._rounds()
             self._save(list(self._owned))
+        except BaseException:
+            self._owned.clear()  # figures left their states when they were sent: what may not be there stays unsaved
+            raise
         finally:
             self._consumer.close()
 
@@ -219,6 +215,10 @@ class Rollup:
         """Take in the records that are there, each partition's at once, in the order of its log."""
         records = self._consumer.consume(BATCH, timeout_s)
         self._polled_at = time.monotonic()
+        for record in records:
+            if record.partition() is None and (error := record.error()):
+                self._note(error)  # of the consumer, not of a partition
+        records = [record for record in records if record.partition() is not None]
         for number, those in groupby(sorted(records, key=partition_of), key=partition_of):
             self._take_in(number, list(those))
         if self._loop is not None and not self.assigned.is_set() and self._consumer.assignment():
@@ -325,7 +325,8 @@ class Rollup:
         return [
             number
             for number, owned in self._owned.items()
-            if owned.state.offset != owned.saved_offset and at - owned.saved_at >= SAVE_EVERY_S
+            if (owned.state.offset != owned.saved_offset and at - owned.saved_at >= SAVE_EVERY_S)
+            or (owned.state.open_from_us != owned.saved_open_us and at - owned.saved_at >= SAVE_IDLE_EVERY_S)
         ]
 
     def _save(self, numbers: list[int]) -> None:
@@ -363,6 +364,7 @@ class Rollup:
             return
         for number in numbers:
             self._owned[number].saved_offset = self._owned[number].state.offset
+            self._owned[number].saved_open_us = self._owned[number].state.open_from_us
             self._owned[number].saved_at = time.monotonic()
             self.tally.saved[number] = sizes[number], wall()
 
@@ -372,44 +374,20 @@ class Rollup:
         try:
             known = consumer.committed(partitions, ACKNOWLEDGED_WITHIN_S) if partitions else []
             for partition in known:
-                owned = self._owned[partition.partition] = self._begin(consumer, partition)
+                owned = self._owned[partition.partition] = self._taken_over(consumer, partition)
                 partition.offset = owned.state.offset if partition.offset >= 0 else OFFSET_BEGINNING
             consumer.incremental_assign(known)
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(
+                    self.assigned.set
+                )  # also with none: there may be more workers than work
         except KafkaException as error:
             self._failure = error.args[0]
 
-    def _begin(self, consumer: Any, committed: TopicPartition) -> Owned:
-        number = committed.partition
-        low, end = consumer.get_watermark_offsets(TopicPartition(HOST_TICKS.name, number), ACKNOWLEDGED_WITHIN_S)
-        state = None
-        if committed.offset >= 0 and committed.metadata:
-            state = self._restored(number, int(committed.metadata))
-        if state is None:
-            state = Partition(number, self.lengths, self.site, offset=max(low, committed.offset))
-        elif state.offset < low:
-            log.warning("partition %s: ticks %s to %s are gone from Kafka", number, state.offset, low)
-            state.offset = low
+    def _taken_over(self, consumer: Any, committed: TopicPartition) -> Owned:
+        place = Takeover(self.kafka, self.group, self.lengths, self.site, self.also, self.clock)
+        state, end = place.state(consumer, committed)
         return Owned(state, target=end, end=end, saved_offset=committed.offset, saved_at=time.monotonic())
-
-    def _restored(self, number: int, place: int) -> Partition | None:
-        """Read the state at *place* of `rollup.state`; None where it is gone or of no use: figures have a hole then."""
-        reader = Consumer(
-            for_librdkafka(self.kafka)
-            | FETCHING
-            | {"group.id": self.group, "auto.offset.reset": "error", "fetch.message.max.bytes": 32 * 2**20}
-        )
-        try:
-            reader.assign([TopicPartition(ROLLUP_STATE.name, number, place)])
-            record = _first(reader)
-            if record is None or record.offset() != place:
-                log.warning("partition %s: its state at %s is gone; it begins anew", number, place)
-                return None
-            return snapshot.restore(record.value() or b"", number, self.lengths, self.site)
-        except SnapshotError as error:
-            log.warning("partition %s: %s; it begins anew", number, error)
-            return None
-        finally:
-            reader.close()
 
     def _revoked(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Write down the state, so that the next owner has nothing to replay, and let go."""
@@ -458,14 +436,3 @@ def _addressed(news: News) -> Iterator[tuple[Topic[Any], list[Any]]]:
     yield HOST_RECORDS, news.records
     yield INTERVAL_PARTIALS, news.partials
     yield CORRECTIONS, news.corrections
-
-
-def _first(reader: Any) -> Message | None:
-    """Return the first record there is; None where there is none."""
-    deadline = wall() + ACKNOWLEDGED_WITHIN_S
-    while wall() < deadline:
-        record = reader.poll(POLL_S)
-        if record is None:
-            continue
-        return record if record.error() is None else None
-    return None

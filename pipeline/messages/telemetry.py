@@ -215,7 +215,11 @@ class SitePartial(Message, frozen=True, kw_only=True, tag="site-partial.v1"):
     """Distinct ticks of this partition in intervals that are not closed yet."""
     age_p50_ms: float | None
     age_p99_ms: float | None
-    """Age of the hosts' newest ticks at `as_of`, milliseconds of the clock."""
+    """
+    Age of the newest ticks at `as_of` of the hosts that are not stale, milliseconds of the clock; None: all are.
+
+    A host that is switched off is one of `hosts_stale`; it says nothing of how fast ticks arrive.
+    """
     simulated: bool
     hosts_skewed: int = 0
     """Hosts whose clock is off by more than `skew.FLAG`…"""

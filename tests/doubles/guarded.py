@@ -53,9 +53,9 @@ class Guarded:
 
 
 @contextmanager
-def secured(data: Path, variant: Variant) -> Iterator[Guarded]:
-    """Yield a secured broker in which each topic of the table has a record on its first partition."""
-    running = asyncio.run(node.start(data, heap_mb=HEAP_MB, detach=False, secure=variant))
+def secured(data: Path, variant: Variant, group: str | None = None) -> Iterator[Guarded]:
+    """Yield a secured broker, its rules for workers of *group*; each topic of the table has a record on partition 0."""
+    running = asyncio.run(node.start(data, heap_mb=HEAP_MB, detach=False, secure=variant, group=group))
     try:
         guard = security.of(data)
         assert guard

@@ -1,5 +1,6 @@
 """Ticks become site capacity on a secured broker: each process is its own principal, with its rights and no more."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,16 @@ def fleet(broker: Guarded, folder: Path, site: str) -> Iterator[Path]:
             process.kill()
 
 
+def status(broker: Guarded, config: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Ask how the pipeline is, as somebody who may only look."""
+    mine = folder / "monitor.toml"
+    begin, _, rest = config.read_text().partition("[kafka]")
+    after = rest[rest.index("\n[") :] if "\n[" in rest else ""
+    mine.write_text(begin + toml.table("kafka", broker.kafka("monitor")) + after)
+    words = [sys.executable, "-c", ENTRY, "pipeline", "status", "--config", str(mine), "--json"]
+    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
+
+
 def figures(broker: Guarded, site: str) -> list[SiteCapacity]:
     """Return what is known of the capacity of *site* by somebody who may only look."""
     codec = Codec(SITE_CAPACITY)
@@ -46,7 +57,7 @@ def figures(broker: Guarded, site: str) -> list[SiteCapacity]:
 @pytest.mark.parametrize("variant", list(Variant))
 def test_a_worker_and_a_fleet_do_their_work_as_principals(tmp_path: Path, variant: Variant) -> None:
     """Batch loop, Faust with its tables, archive: all five hosts are in the figure, and no secret is in a log."""
-    with secured(tmp_path / "broker", variant) as broker:
+    with secured(tmp_path / "broker", variant, "plant") as broker:
         place = deployment(tmp_path, broker.kafka("worker"), Clock())
         config = place.config.read_text()
         assert f'group = "{place.site}"' in config
@@ -55,6 +66,9 @@ def test_a_worker_and_a_fleet_do_their_work_as_principals(tmp_path: Path, varian
         with place.worker("worker-1"), fleet(broker, tmp_path, place.site) as fleet_log:
             wait_for(lambda: any(figure.hosts == HOSTS for figure in figures(broker, place.site)), 120, "all hosts")
             wait_for(lambda: any((place.archive / SITE_CAPACITY.name).rglob("*.parquet")), 60, "the archive")
+            told = status(broker, place.config, tmp_path)
+            assert "does not let" not in told.stdout + told.stderr
+            assert [row["site"] for row in json.loads(told.stdout)["sites"]] == [place.site]
 
         logs = fleet_log.read_bytes() + (tmp_path / "worker-1.log").read_bytes()
         secrets = [*broker.security.folder.rglob("*.password"), *broker.security.folder.rglob("*.key")]

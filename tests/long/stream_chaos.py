@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -91,7 +92,11 @@ def fresh_broker(args: argparse.Namespace) -> Iterator[tuple[Path, ProxiedBroker
 
 
 def hunt(bug: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Let a pipeline with *bug* run under faults until a figure shows it; return after how many."""
+    """
+    Let a pipeline with *bug* run under faults until a figure or a torn file shows it; return after how many.
+
+    Figures that are late, or a worker that ended, show nothing of the bug. The same scenario without it must be clean.
+    """
     struck = 0
     for attempt in range(BUG_RUNS):
         scenario = Scenario(
@@ -100,20 +105,29 @@ def hunt(bug: str, args: argparse.Namespace) -> dict[str, Any]:
             faults=() if attempt == 0 else BUG_FAULTS,
             hosts=args.hosts,
             speed=args.speed,
-            entry=broken_pipeline.entry(bug),
             settled_s=BUG_SETTLED_S,
         )
         with fresh_broker(args) as (folder, broker):
-            outcome = run(folder, broker.direct, scenario)
+            outcome = run(folder, broker.direct, replace(scenario, entry=broken_pipeline.entry(bug)))
         struck += len(outcome.faults)
-        if outcome.failures:
-            return {"bug": bug, "caught": True, "faults": struck, "by": outcome.failures[0][:300]}
-    return {"bug": bug, "caught": False, "faults": struck, "by": ""}
+        if found := shown(outcome):
+            with fresh_broker(args) as (folder, broker):
+                control = shown(run(folder, broker.direct, scenario))
+            caught = not control
+            return {"bug": bug, "caught": caught, "faults": struck, "by": found[0][:300], "control": control}
+    return {"bug": bug, "caught": False, "faults": struck, "by": "", "control": None}
+
+
+def shown(outcome: Outcome) -> list[str]:
+    """Return what is wrong with the figures and files themselves."""
+    return [*outcome.verdict.failures, *(told for told in outcome.failures if told.startswith("torn"))]
 
 
 def chaos(args: argparse.Namespace) -> dict[str, Any]:
     """Do the parts that are asked for and print each line when it is known; return the last one."""
     parts = args.part or PARTS
+    if "disk" in parts:
+        full_disk.may_mount()
     outcomes: list[Outcome] = []
 
     def note(part: str, outcome: Outcome) -> None:

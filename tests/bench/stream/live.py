@@ -21,7 +21,7 @@ from pipeline.topics import HOST_TICKS
 
 PHASES = 20
 #: How ticks are written, by its name.
-WAYS: dict[str, dict[str, object]] = {"alone": ALONE, "together": {}}
+WAYS: dict[str, dict[str, int]] = {"alone": ALONE, "together": {}}
 
 
 def main(bootstrap: str, hosts: int, seconds: int, way: str) -> None:

@@ -54,8 +54,8 @@ def read(loaded: Preloaded, broker: int, kind: str, *, until: int | None = None,
 class Publishing(Rollup):
     """Publishes from the first record on, as if it had never been behind."""
 
-    def _begin(self, consumer: Any, committed: TopicPartition) -> Owned:
-        owned = super()._begin(consumer, committed)
+    def _taken_over(self, consumer: Any, committed: TopicPartition) -> Owned:
+        owned = super()._taken_over(consumer, committed)
         owned.target = 0
         return owned
 

@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition as Place
 
 from pipeline import bulk
 from pipeline.agents import rollup
-from pipeline.agents.rollup import FETCHING
+from pipeline.agents.takeover import FETCHING
 from pipeline.codec import Codec
 from pipeline.kafka_security import for_aiokafka, for_librdkafka
 from pipeline.streams import faust, use_quick_transport

@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from deploy.broker.node import Node
 from pipeline.agents import rollup
-from pipeline.agents.rollup import FETCHING
+from pipeline.agents.takeover import FETCHING
 from pipeline.bulk import numbers
 from pipeline.clock import Clock
 from pipeline.frames import HEAD

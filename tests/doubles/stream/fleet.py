@@ -78,6 +78,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int
     start: datetime
     seconds: int
+    between_s: tuple[int, int] = BETWEEN_S
+    """A host has so long a time in peace after each incident, seconds of the clock, from … to."""
 
     def host(self, number: int) -> str:
         """Return the name of host *number*."""
@@ -211,7 +213,7 @@ def _measured(plan: Plan, number: int) -> Iterator[tuple[HostTick, list[datetime
                 host.happens(incident)
             to_come = to_come or host.chance.sample(list(Incident), len(Incident))
             host.unread, incident = None, None
-            begin = end + host.chance.randint(*BETWEEN_S)
+            begin = end + host.chance.randint(*plan.between_s)
             end = begin + host.chance.randint(*LASTS_S[to_come[-1]])
         if second == begin and to_come:
             incident = to_come.pop()

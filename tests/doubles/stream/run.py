@@ -9,7 +9,7 @@ One run of the failure harness: a load, workers, faults, and what came of it.
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from random import Random
 import msgspec
 from doubles.fault_proxy import FaultProxy
 from doubles.stream import archive, fleet, sender
+from doubles.stream.endings import unexpected
 from doubles.stream.faults import HURRIED, HURRY_S, Kind, pause_s
 from doubles.stream.oracle import Truth, Verdict
 from doubles.stream.recovery import fresh, recoveries
@@ -26,6 +27,9 @@ from doubles.stream.workers import LENGTHS, Workforce
 
 from pipeline.clock import wall
 from pipeline.settings import Kafka
+
+LAST_WORD_S = 1.0
+"""Figures of workers that have left are all there after this time: their broker is on this machine."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +78,25 @@ def finished(
     load: "subprocess.Popen[bytes]",
     told: Path,
     struck: Sequence[tuple[Kind, float]],
+    *,
+    allowed: Collection[int] = (),
 ) -> Outcome:
-    """End the load, wait for its figures, let the workers leave; return what came of it all."""
+    """
+    End the load, wait for its figures, let the workers leave; return what came of it all.
+
+    *allowed* are codes with which workers may end that no fault of *struck* accounts for.
+    """
     ended = wall()
     sent = stage.end_load(load, told)
-    verdict = settle(stage, plan, sent)
+    truth = truth_of(plan, sent, stage.place.clock.now() - plan.start)
+    verdict = settle(stage, truth)
     published = list(stage.intervals)
     stage.until(lambda: not archive.missing(stage.place.archive_path, published), ARCHIVED_S, "all rows in the archive")
     stage.end()
+    verdict = last_word(stage, truth, verdict)
     spans = recoveries([at for _, at in struck], ended, fresh(stage.capacities, stage.place.clock))
     failures = [*stage.failures, *verdict.failures, *archive.missing(stage.place.archive_path, published)]
+    failures += unexpected([kind for kind, _ in struck], stage.force.codes, stage.force.complaints, allowed)
     return Outcome(
         scenario=stage.scenario,
         faults=[Struck(kind, at, span) for (kind, at), span in zip(struck, spans, strict=True)],
@@ -106,13 +119,23 @@ def _struck(stage: Stage, number: int, kind: Kind) -> tuple[Kind, float]:
     return kind, at
 
 
-def settle(stage: Stage, plan: fleet.Plan, sent: sender.Sent) -> Verdict:
-    """Return the verdict once it is good, or the last one when the time is over."""
+def truth_of(plan: fleet.Plan, sent: sender.Sent, span: timedelta) -> Truth:
+    """Return what the figures of all that was *sent* within *span* of the plan's start must be."""
     ticks = set(sent.ticks)
-    span = stage.place.clock.now() - plan.start
     so_far = msgspec.structs.replace(plan, seconds=span // timedelta(seconds=1) + 1)
     known = [tick for tick in fleet.ticks(so_far) if (tick.host, tick.boot, tick.seq) in ticks]
-    truth = Truth(known, LENGTHS)
+    return Truth(known, LENGTHS)
+
+
+def last_word(stage: Stage, truth: Truth, before: Verdict) -> Verdict:
+    """Read what workers published while they left, and judge again: a figure that was right must still be."""
+    judged = len(stage.intervals)
+    stage.wait(LAST_WORD_S)
+    return truth.verdict(stage.seen) if len(stage.intervals) > judged or before.failures else before
+
+
+def settle(stage: Stage, truth: Truth) -> Verdict:
+    """Return the verdict once it is good, or the last one when the time is over."""
     verdicts = [truth.verdict(stage.seen)]
     judged = len(stage.intervals)
 

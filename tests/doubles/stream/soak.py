@@ -16,6 +16,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
+from doubles.stream.endings import unexpected
 from doubles.stream.recovery import quantile
 from doubles.stream.stage import Scenario, Stage, place
 from doubles.stream.workers import LENGTHS, Workforce
@@ -107,6 +108,7 @@ def soak(folder: Path, kafka: Kafka, scenario: Scenario, span_s: float, warm_up_
         total = counted(stage)
         if total != distinct:
             stage.failures.append(f"{distinct} ticks are acknowledged, {total} are counted")
+        stage.failures += unexpected((), stage.force.codes, stage.force.complaints)
         stage.end()
     return {
         "minutes": round(span_s / 60, 1),
@@ -122,7 +124,7 @@ def soak(folder: Path, kafka: Kafka, scenario: Scenario, span_s: float, warm_up_
             share: quantile((value for _, value in samples.figure_age_ms), share) for share in (0.5, 0.99)
         },
         **samples.fits(warm_up_s),
-        "failures": [*stage.failures, *stage.force.complaints],
+        "failures": stage.failures,
     }
 
 

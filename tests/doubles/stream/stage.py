@@ -48,6 +48,8 @@ class Scenario:
     faults: Sequence[Kind]
     hosts: int = 24
     speed: float = 5.0
+    between_s: tuple[int, int] = fleet.BETWEEN_S
+    """In peace, each host, between what happens to it."""
     entry: Sequence[str] = CLI
     before_s: float = 4.0
     """Load before the first fault, and after the last is over, machine time."""
@@ -147,6 +149,7 @@ class Stage:
             hosts=self.scenario.hosts,
             start=start,
             seconds=LONGEST_S,
+            between_s=self.scenario.between_s,
         )
         told = self.place.folder / "acknowledged.json"
         order = sender.Order(plan=plan, kafka=self.kafka, clock=str(self.place.clock), acknowledged=told)

@@ -48,6 +48,18 @@ def test_what_is_no_tick_is_named_and_stops_nobody() -> None:
     assert refusal == (0, "its layout is not the one its head names")
 
 
+@pytest.mark.parametrize("seq", [-1, 2**64])
+def test_json_with_a_number_that_no_frame_holds_is_named_and_stops_nobody(seq: int) -> None:
+    """Every worker would read it again and again, and none would get past it."""
+    plain = msgspec.json.encode(tick(1)).replace(b'"seq":1', f'"seq":{seq}'.encode())
+
+    batch = bulk.decode([plain, frames.encode(tick(2))], {})
+
+    assert [place for place, _ in batch.refused] == [0]
+    assert "neither a frame nor JSON of a tick" in batch.refused[0][1]
+    assert [ticks.values["seq"].tolist() for ticks in batch.ticks] == [[2]]
+
+
 def test_a_head_that_names_the_layout_of_a_host_with_other_gpus_is_refused() -> None:
     """Two GPUs' numbers under the name of a host with one: nobody's figures change and nothing fails."""
     one = tick(2, gpus=(gpu(energy_j=600.0),))

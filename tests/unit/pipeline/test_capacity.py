@@ -91,10 +91,16 @@ def test_tokens_per_second_come_from_the_last_two_ticks() -> None:
 
 
 def test_ages_are_those_of_the_newest_ticks() -> None:
-    """Ten hosts, 0 to 9 s old: nearest rank 5 of 10 is 4 s, rank 10 is 9 s."""
+    """
+    Ten hosts, 0 to 9 s old, of which those above 5 s are stale: nearest rank 3 of 6 is 2 s, rank 6 is 5 s.
+
+    Where all are stale there is no age to tell.
+    """
     figure = partial(*(tick(1, 10 - age, host=f"h{age}") for age in range(10)))
 
-    assert (figure.age_p50_ms, figure.age_p99_ms) == (4000.0, 9000.0)
+    assert (figure.hosts, figure.hosts_stale) == (10, 4)
+    assert (figure.age_p50_ms, figure.age_p99_ms) == (2000.0, 5000.0)
+    assert partial(tick(1, 1)).age_p99_ms is None
     assert quantile([], 0.5) is None
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from faust.types import TP
 
@@ -47,6 +48,34 @@ def test_a_state_that_was_written_later_but_knows_less_takes_nothing_back() -> N
     )
 
     assert dict(table) == {"peak": 7}
+
+
+def test_a_large_state_takes_less_than_it_says_and_one_of_before_is_still_read() -> None:
+    """A thousand times one letter. What a predecessor wrote is plain msgpack; what is put together is compressed."""
+    app: Any = faust.App("group", broker="kafka://127.0.0.1:9", store="memory://")
+    table: Table[str] = Table(app, "words", str, 2, max)
+    inside = app.tables["words"]
+
+    inside.apply_changelog_batch(
+        [
+            Record(key, msgspec.msgpack.encode(letter * 1000), 0)
+            for key, letter in ((b"x", "a"), (b"y", "b"), (b"y", "c"))
+        ]
+    )
+
+    assert dict(table) == {"x": "a" * 1000, "y": "c" * 1000}
+    assert len(inside._data.data[b"y"]) < 100
+
+
+def test_a_key_that_is_gone_leaves_nothing_behind() -> None:
+    """Keys of intervals come and go for years."""
+    table, inside = heights()
+    inside.apply_changelog_batch([Record(b"peak", b"\x07", 0), Record(b"hill", b"\x01", 1), Record(b"hill", None, 2)])
+
+    del inside._data[b"peak"]
+
+    assert not table
+    assert inside._data._key_partition == {}
 
 
 def test_a_key_that_was_deleted_is_gone_until_it_is_written_again() -> None:

@@ -104,6 +104,39 @@ async def test_an_interval_is_forgotten_after_three_days_and_its_corrections_are
     assert agent.passed_over == {"corrections_of_forgotten_intervals": 1}
 
 
+async def test_a_partial_of_a_forgotten_interval_is_no_new_figure_of_it() -> None:
+    """A partition without hosts, whose state was not saved since, closes it again: 0 kWh in place of what was there."""
+    agent = Agent()
+    over = at(60) + KEEP
+    await agent.handle(
+        (at(66), part(0)),
+        (at(66), part(1)),
+        (over, partial(0, 0)),
+        (over, part(1, 0.0, offset=1)),
+        (over + timedelta(seconds=30), partial(0, 0)),
+    )
+
+    assert [figure.revision for figure in agent.published] == [1]
+    assert agent.passed_over == {"partials_of_forgotten_intervals": 1}
+
+
+async def test_corrections_of_a_site_whose_figures_come_from_elsewhere_are_let_go_of() -> None:
+    """No partial of it ever comes, and no pulse: only what is mirrored."""
+    agent = Agent()
+    for minute in range(3):
+        await agent.handle((at(60 * minute) + KEEP, moved_late(minute)))
+    later = msgspec.structs.replace(moved_late(5000))
+    await agent.handle((later.interval.end + timedelta(minutes=1), later))
+
+    assert len(agent.table) == 1
+
+
+def moved_late(minutes: int) -> IntervalCorrection:
+    """Return a correction of a later interval."""
+    start = NOON + timedelta(minutes=minutes)
+    return msgspec.structs.replace(late(0), interval=Interval(start, start + timedelta(seconds=60)))
+
+
 async def test_a_correction_that_comes_before_its_partial_is_kept_and_counted() -> None:
     agent = Agent()
     await agent.handle((at(66), part(0)), (at(66), late(1)), (at(67), part(1)))

@@ -1,6 +1,7 @@
 """Ticks to closed intervals: every figure depends on which ticks there are, not on how or how often they came."""
 
 import random
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,9 +13,10 @@ from unit.pipeline.ticks import NOON, at, gpu, job, steady, tick
 
 from pipeline import frames
 from pipeline.interval import Interval
-from pipeline.messages.telemetry import HostTick, Quality, Tier
+from pipeline.messages.telemetry import HostTick, IntervalPartial, Quality, Tier
 from pipeline.rollup import Partition
 from pipeline.site_figures import merged_interval
+from pipeline.snapshot import restore, save
 
 
 def test_energy_is_the_difference_of_the_counters_at_the_interval_s_ends() -> None:
@@ -45,6 +47,20 @@ def test_a_chassis_meter_counts_instead_of_the_gpus_in_it() -> None:
 
     assert figure.energy_kwh == pytest.approx(60_000 / 3.6e6)
     assert figure.pools[0].gpu_energy_kwh == pytest.approx(36_000 / 3.6e6)
+
+
+def test_a_chassis_meter_that_does_not_answer_is_a_hole_and_no_load_that_went_away() -> None:
+    """1 000 W at the chassis of which 600 W are the GPU; the meter is silent for 20 s, in which the host goes on."""
+
+    def reading(second: int) -> dict[str, Any]:
+        answers = not 20 <= second < 40
+        return {"chassis_epoch": "bmc@1", "chassis_energy_j": 1000.0 * second if answers else None}
+
+    figure = figures([tick(n + 1, n, **reading(n)) for n in range(62)])[0]
+
+    assert figure.energy_kwh == pytest.approx((39_000 + 21 * 600) / 3.6e6), "21 pairs of which only the GPU is known"
+    assert figure.covered_share == pytest.approx(39 / 60)
+    assert figure.hosts_partial == 1
 
 
 @pytest.mark.parametrize(
@@ -98,6 +114,36 @@ def test_a_host_that_falls_silent_is_missing_from_the_next_interval_and_known_to
     assert found[0].covered_share == pytest.approx(0.75)
     assert (found[1].hosts, found[1].hosts_partial) == (2, 1)
     assert found[1].covered_share == pytest.approx(0.5)
+
+
+def test_a_rack_without_network_is_missing_for_three_days_and_no_load_that_went_away() -> None:
+    """Two hosts, one is not heard of any more: half of what is there is covered, also after an hour and after 71."""
+    partition = feed(fresh(0, MINUTE), [*steady(70), *steady(70, host="h2")])
+    closed = [figure for hour in (2, 71, 74) for figure in _hour_later(partition, hour)]
+
+    assert [figure.covered_share for figure in closed] == pytest.approx([0.5, 0.5, 1.0])
+    assert [figure.hosts for figure in closed] == [2, 2, 1]
+
+
+def _hour_later(partition: Partition, hour: int) -> list[IntervalPartial]:
+    """Let h1 go on for a minute *hour* hours after noon; return that minute's figure."""
+    close(partition, 3600 * hour)
+    seq = partition.hosts.index("h1") + 100 * hour
+    feed(partition, [tick(seq + n, 3600 * hour + n, boot=f"boot-{hour}") for n in range(70)])
+    start = at(3600 * hour)
+    return [figure for figure in close(partition, 3600 * hour + 66)[0] if figure.interval.start == start]
+
+
+def test_every_partition_speaks_of_a_site_whose_ticks_are_mirrored_here() -> None:
+    """Its hosts may all be in other partitions; without a word from this one its figure would never be whole."""
+    partition = Partition(3, (MINUTE,), "portfolio", ("far",))
+    partition.due(NOON, quiet_until=NOON)
+
+    gauges = partition.due(at(70), quiet_until=at(70)).gauges
+    closed = restore(save(partition), 3, (MINUTE,), "portfolio", ("far",)).due(at(130), quiet_until=at(130)).partials
+
+    assert [gauge.site for gauge in gauges] == ["far", "portfolio"]
+    assert sorted({figure.site for figure in closed}) == ["far", "portfolio"]
 
 
 def test_a_partition_without_hosts_says_so_for_every_interval() -> None:
@@ -232,6 +278,69 @@ def test_a_tick_from_another_year_does_not_publish_every_minute_since() -> None:
 
     assert [(figure.interval.start, figure.ticks) for figure in closed] == [(NOON, 60)]
     assert (corrections, partition.counts["too_late"]) == ([], 1)
+
+
+def test_a_first_tick_from_the_year_2100_does_not_end_the_figures() -> None:
+    """It is all that a new group has read, and it is passed over; intervals begin when it was received."""
+    partition = fresh()
+    partition.add([frames.encode(tick(1, 74 * 365 * 86_400.0, host="wrong"))], np.array([frames.micros(NOON)]), 1)
+    feed(partition, steady(70))
+
+    closed, corrections = close(partition, 66)
+
+    assert [(figure.interval.start, figure.ticks) for figure in closed] == [(NOON, 60)]
+    assert corrections == []
+
+
+def test_what_a_predecessor_without_a_state_has_published_is_not_corrected_by_less() -> None:
+    """The new state begins at 12:05 and knows nothing of 12:00: its correction would replace one that held more."""
+    partition = Partition(0, (MINUTE,), "site-1", unknown_before_us=frames.micros(at(300)))
+    feed(partition, [tick(n, n) for n in range(300, 370)])
+    feed(partition, [tick(1, 10, host="h2"), tick(1, 310, host="h3")], delay_s=400)
+
+    copy = restore(save(partition), 0, (MINUTE,), "site-1")
+    _, corrections = close(partition, 800)
+
+    assert partition.counts["too_late"] == 1
+    assert [correction.interval.start for correction in corrections] == [at(300)]
+    assert copy.unknown_before_us == frames.micros(at(300))
+
+
+@pytest.mark.parametrize("limit", [float("nan"), float("inf"), 1e300, -1.0])
+def test_a_limit_that_no_gpu_has_is_none_and_stops_nobody(limit: float) -> None:
+    """Its energy counts; nothing of it is sold."""
+    strange = gpu(energy_j=600.0, max_w=limit)
+    partition = feed(fresh(), [tick(1, 0), tick(1, 1, host="h2", gpus=(strange,))])
+
+    (gauge,) = partition.due(at(1)).gauges
+
+    assert (gauge.hosts, gauge.gpus) == (2, 2)
+    assert sum(pool.relief_kw[-1] for pool in gauge.pools) == pytest.approx(0.39), "600 W less 0.3 of 700 W, once"
+
+
+def test_holes_are_forgotten_once_what_would_fill_them_is_history() -> None:
+    """A tick every other second for a minute; three days later 30 holes cost nothing any more."""
+    partition = feed(fresh(), [tick(2 * n + 1, 2 * n) for n in range(30)])
+    partition.tidy()
+    before = sum(map(len, partition.gaps.values()))
+
+    feed(partition, [tick(61, 73 * 3600)])
+    partition.tidy()
+
+    assert before == 30, "one is the beginning, which nobody knows"
+    assert [gap.after.seq for gaps in partition.gaps.values() for gap in gaps] == [61]
+
+
+def test_a_host_that_is_started_every_minute_leaves_no_trail() -> None:
+    partition = fresh()
+    for number in range(100):
+        feed(partition, [tick(1, 60 * number, boot=f"boot-{number}")])
+    feed(partition, [tick(1, 60 * 98, boot="boot-98"), tick(1, 0, boot="boot-0")])
+    partition.tidy()
+
+    assert [len(boots) for boots in partition.retired.values()] == [8]
+    assert partition.counts["redelivered"] == 2
+    assert len(partition.late_us) <= len({index for cohort in partition.cohorts.values() for index in cohort.parts})
 
 
 def test_records_that_are_no_ticks_open_no_interval() -> None:

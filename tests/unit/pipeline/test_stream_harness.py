@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from doubles.stream.endings import unexpected
 from doubles.stream.faults import OF_WORKERS, Kind, order
 from doubles.stream.fleet import Plan, deliveries, ticks
 from doubles.stream.oracle import Seen, Truth, Verdict
@@ -224,3 +225,29 @@ def test_somebody_is_always_there() -> None:
         count += (kind is Kind.JOIN) - (kind is Kind.LEAVE)
         assert count >= 1
     assert [kinds.count(kind) for kind in OF_WORKERS] == [30, 30, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("faults", "codes", "complaints", "found"),
+    [
+        ((Kind.KILL,), {-9: 1, 0: 2}, [], 0),
+        ((), {-9: 1}, [], 1),
+        ((Kind.STOP,), {1: 1}, ["worker-1 ended with 1: stood still for 9.1 s, others …"], 0),
+        ((Kind.STOP,), {1: 2}, ["worker-1 ended with 1: stood still for 9.1 s, others …"] * 2, 1),
+        ((Kind.JOIN,), {1: 1}, ["worker-2 ended with 1: KeyError: 'x'"], 1),
+        ((Kind.JOIN,), {-15: 1}, ["worker-2 ended with -15: it says nothing"], 0),
+        ((Kind.RESET,), {5: 1}, ["worker-1 ended with 5: Kafka at …"], 0),
+        ((Kind.LEAVE,), {5: 1}, ["worker-1 ended with 5: Kafka at …"], 1),
+    ],
+)
+def test_a_worker_that_ended_for_another_reason_than_the_faults_is_a_failure(
+    faults: tuple[Kind, ...], codes: dict[int, int], complaints: list[str], found: int
+) -> None:
+    assert len(unexpected(faults, codes, complaints)) == found
+
+
+def test_a_full_disk_ends_workers_where_one_was_filled() -> None:
+    complaints = ["worker-1 ended with 4: disk full"]
+
+    assert len(unexpected((), {4: 1}, complaints)) == 1
+    assert unexpected((), {4: 1}, complaints, allowed={4}) == []
