@@ -246,8 +246,7 @@ class Worker:
                     f"{place.topic}:{place.partition}: took {taken[place]}, committed {places[place]} of {ends[place]}"
                     for place in sorted(stuck)
                 )
-                what = f"Faust stands still on {where} (faust-streaming #629)"
-                raise StuckError("faust", f"{what}; start the worker again")
+                raise StuckError("faust", f"Faust stands still on {where}; start the worker again")
 
 
 def _expected(crash: BaseException) -> FirmwattError:
