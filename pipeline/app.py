@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from pipeline.agents import interval, portfolio, site
+from pipeline.agents import interval, portfolio, site, told
 from pipeline.fence import Fence
 from pipeline.heard import Heard
-from pipeline.messages.telemetry import SiteCapacity
+from pipeline.messages.telemetry import SiteCapacity, SiteInterval
 from pipeline.outbox import Enqueue, Outbox
 from pipeline.pipeline_settings import Pipeline
 from pipeline.settings import Kafka
@@ -63,10 +63,14 @@ def build(
         sent = Outbox(enqueue, kafka.bootstrap)
 
         async def settled() -> None:
-            """Publish first, then remember: a worker that dies between the two publishes the same again."""
+            """Publish first, then remember: of what a worker published that dies between the two, the topic tells."""
             await sent.settled()
             fence.check()
             intervals.write()
+
+        async def published() -> dict[str, SiteInterval]:
+            await sent.settled()
+            return await told.newest(kafka)
 
         await interval.run(
             messages(stream, fence, INTERVAL_PARTIALS, CORRECTIONS, SITE_PARTIALS, settled=settled),
@@ -75,6 +79,7 @@ def build(
             expected,
             now,
             recoveries=lambda: intervals.recoveries,
+            told=published,
             passed_over=passed_over,
         )
 

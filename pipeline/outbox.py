@@ -32,7 +32,10 @@ class Outbox:
 
     async def settled(self) -> None:
         """Return once all is acknowledged; raise `BrokerGoneError` where something never was."""
-        under_way, self._under_way = self._under_way, []
+        under_way = list(self._under_way)
+        if under_way:
+            await asyncio.wait(under_way)  # whoever gives up waiting leaves them to the next
+        del self._under_way[: len(under_way)]
         try:
             await asyncio.gather(*under_way)
         except KafkaError as error:

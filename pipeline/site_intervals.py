@@ -156,6 +156,22 @@ def _published(state: OpenInterval, figure: SiteInterval) -> tuple[OpenInterval,
     return msgspec.structs.replace(state, revision=figure.revision), figure
 
 
+def unlike(
+    told: SiteInterval | None, state: OpenInterval, figure: SiteInterval
+) -> tuple[OpenInterval, SiteInterval | None]:
+    """
+    Return *state* and *figure*, its newest, with a revision that means nothing else; no figure where it is *told* again.
+
+    *told* is what a predecessor published last of the interval, which the state may not know.
+    """
+    if told is None or figure.revision > told.revision:
+        return state, figure
+    again = msgspec.structs.replace(figure, revision=told.revision) == told
+    revision = told.revision if again else told.revision + 1
+    figure = msgspec.structs.replace(figure, revision=revision)
+    return msgspec.structs.replace(state, revision=revision), None if again else figure
+
+
 def _figure(state: OpenInterval, expected: int, revision: int) -> SiteInterval:
     corrections = [correction for correction in state.corrections if adds_to(state, correction)]
     return merged_interval(state.parts, expected, revision, corrections)

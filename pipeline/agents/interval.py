@@ -24,6 +24,7 @@ from pipeline.site_intervals import (
     site_of,
     table_key,
     taken,
+    unlike,
 )
 
 Emit = Callable[[SiteInterval], Awaitable[None]]
@@ -60,6 +61,11 @@ class Agenda:
         return keys
 
 
+async def nothing_told() -> Mapping[str, SiteInterval]:
+    """Return that nothing was published before."""
+    return {}
+
+
 async def run(
     messages: AsyncIterable[IntervalPartial | IntervalCorrection | SitePartial],
     intervals: MutableMapping[str, OpenInterval],
@@ -68,14 +74,16 @@ async def run(
     now: Callable[[], datetime],
     *,
     recoveries: Callable[[], int] = lambda: 0,
+    told: Callable[[], Awaitable[Mapping[str, SiteInterval]]] = nothing_told,
     passed_over: Counter[str] | None = None,
 ) -> None:
     """
     Publish each interval once it is complete or has waited long enough, and again when it changes.
 
     A change of *intervals* lasts only once what *emit* was given before it is acknowledged (`pipeline.app`).
-    *recoveries* tells how often *intervals* was filled by somebody else. *passed_over* counts what changes no figure:
-    corrections of intervals that are forgotten or whose partial is not in, partials whose predecessor was added up.
+    *recoveries* tells how often *intervals* was filled by somebody else; *told* then tells by table key what was
+    published before (`pipeline.agents.told`). *passed_over* counts what changes no figure: corrections of intervals
+    that are forgotten or whose partial is not in, partials whose predecessor was added up.
     """
     agent = _Agent(intervals, emit, expected, Counter() if passed_over is None else passed_over)
     known = None
@@ -84,6 +92,7 @@ async def run(
         if known != recoveries():
             known = recoveries()
             agent.agenda = Agenda(intervals, instant)
+            agent.told = await told()
         if not isinstance(message, SitePartial):
             await agent.take(message, instant)
         await agent.look(message.site, instant)
@@ -96,6 +105,7 @@ class _Agent:
     expected: int
     passed_over: Counter[str]
     agenda: Agenda = field(init=False)
+    told: Mapping[str, SiteInterval] = field(default_factory=dict)
 
     async def take(self, message: IntervalPartial | IntervalCorrection, now: datetime) -> None:
         key = table_key(message.site, message.interval)
@@ -122,6 +132,8 @@ class _Agent:
     async def _put(
         self, key: str, before: OpenInterval | None, state: OpenInterval, figure: SiteInterval | None
     ) -> None:
+        if figure:
+            state, figure = unlike(self.told.get(key), state, figure)
         if figure:
             await self.emit(figure)
         if state is not before:

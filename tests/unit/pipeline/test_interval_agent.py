@@ -36,6 +36,8 @@ class Agent:
     published: list[SiteInterval] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
     recoveries: int = 0
+    told: dict[str, SiteInterval] = field(default_factory=dict)
+    """What was published before it took over, by table key."""
 
     async def handle(self, *messages: tuple[datetime, Message]) -> None:
         """Run it on *messages*, each at its instant."""
@@ -47,8 +49,12 @@ class Agent:
             2,
             lambda: next(instants),
             recoveries=lambda: self.recoveries,
+            told=self._told,
             passed_over=self.passed_over,
         )
+
+    async def _told(self) -> dict[str, SiteInterval]:
+        return self.told
 
     async def _emit(self, figure: SiteInterval) -> None:
         self.published.append(figure)
@@ -165,6 +171,29 @@ async def test_a_pulse_looks_at_no_interval_that_has_nothing_to_do() -> None:
     assert agent.table.reads == 100  # once, at the start
     assert len(agent.table) == 100
     assert sum(1 for state in agent.table.values() if state.partials) == 10  # closed within ten minutes
+
+
+async def test_what_a_predecessor_published_without_writing_it_down_keeps_its_number() -> None:
+    """It had waited for one of two partitions and died. With the second there, the figure is the next revision."""
+    first, second = Agent(), Agent()
+    await first.handle((at(66), part(0)), pulse(90))
+    (published,) = first.published
+    second.told = dict.fromkeys(first.table, published)
+
+    await second.handle((at(91), part(0)), (at(91), part(1)), (at(92), part(1)))
+
+    assert [(figure.revision, figure.partitions) for figure in first.published] == [(1, 1)]
+    assert [(figure.revision, figure.partitions) for figure in second.published] == [(2, 2)]
+
+
+async def test_what_a_predecessor_published_is_not_published_again() -> None:
+    first, second = Agent(), Agent()
+    await first.handle((at(66), part(0)), (at(66), part(1)))
+    second.told = dict.fromkeys(first.table, first.published[-1])
+
+    await second.handle((at(91), part(0)), (at(91), part(1)), (at(95), late(0)))
+
+    assert [(figure.revision, figure.corrected) for figure in second.published] == [(2, True)]
 
 
 async def test_a_worker_that_takes_over_goes_on_waiting_where_the_other_stopped() -> None:

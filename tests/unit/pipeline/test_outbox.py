@@ -41,6 +41,21 @@ async def test_three_messages_are_under_way_at_once_and_settled_with_the_last_ac
     await sent.settled()
 
 
+async def test_who_gives_up_waiting_leaves_the_messages_to_the_next_who_waits() -> None:
+    kafka = Broker()
+    sent = Outbox(kafka.enqueue, "kafka:9092")
+    await sent.put(SITE_CAPACITY, 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(sent.settled(), 0.01)
+
+    next_one = asyncio.ensure_future(sent.settled())
+    await asyncio.sleep(0)
+    assert not next_one.done()
+    kafka.asked[0].set_result(None)
+
+    await next_one
+
+
 async def test_what_is_never_acknowledged_is_said_with_where() -> None:
     kafka = Broker()
     sent = Outbox(kafka.enqueue, "kafka:9092")
