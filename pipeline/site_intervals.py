@@ -160,7 +160,7 @@ def unlike(
     told: SiteInterval | None, state: OpenInterval, figure: SiteInterval
 ) -> tuple[OpenInterval, SiteInterval | None]:
     """
-    Return *state* and *figure*, its newest, with a revision that means nothing else; no figure where it was told before.
+    Return *state* and *figure*, its newest, with a revision that means nothing else; no figure where it is no news.
 
     *told* is what a predecessor published last of the interval, which the state may not know.
     """
