@@ -1,0 +1,278 @@
+"""
+Day matching in Polars: like days, which of them, their mean, the adjustment (`pipeline.cbl.rule.DayMatching`). Pure.
+
+    slots        the event's metering intervals, those of the adjustment and of the comparison, by the local clock
+    candidates   event × resource × day: why it is passed over, and what it is ranked by
+    pool, kept   the newest like days; those of them that are averaged
+
+Days are matched by the local clock. On a 25-hour day the repeated hour is compared with the others' only one, and it is
+the first of the two that stands for a 25-hour day; a 23-hour day that lacks an hour is incomplete for it.
+"""
+
+import polars as pl
+
+from pipeline.cbl import answer as told
+from pipeline.cbl import polars_adjust, polars_slots
+from pipeline.cbl.answer import KEY, Answer
+from pipeline.cbl.request import Request
+from pipeline.cbl.rule import DayMatching
+
+CANDIDATE = (*KEY, "day")
+
+
+def answer(rule: DayMatching, request: Request) -> Answer:
+    """Return the baselines of every event and resource of *request*."""
+    clocked = polars_slots.by_local_clock(request)
+    slots = polars_slots.slots(rule, request)
+    candidates = _without_low_usage(rule, _candidates(rule, request, clocked, slots))
+    pool = _pool(rule, candidates)
+    kept = _kept(rule, pool)
+    short = _short(rule, candidates, pool)
+    means = _means(kept.join(short, on=KEY, how="anti"), slots, clocked)
+    found = polars_adjust.adjusted(rule, means, request)
+    return Answer(
+        intervals=found.intervals,
+        days=_looked_at(candidates, pool, kept),
+        adjustments=found.adjustments,
+        shortfalls=pl.concat([short, found.shortfalls]).sort(KEY),
+    )
+
+
+def _candidates(rule: DayMatching, request: Request, clocked: pl.DataFrame, slots: pl.DataFrame) -> pl.DataFrame:
+    """Return event × resource × day, newest first: `business`, `reason`, `complete`, `usage_kw`, `total_kw`, `rank`."""
+    pairs = _pairs(rule, request, slots)
+    metered = polars_slots.loads_on(pairs.filter("alike"), slots, clocked)
+    scored = metered.group_by(CANDIDATE).agg(
+        complete=pl.col("load_kw").is_not_null().all(),
+        usage_kw=pl.col("load_kw").filter("in_event").mean(),
+        total_kw=pl.col("load_kw").filter("in_event").sum(),
+    )
+    ranked = _ranks(rule, request, metered, clocked, scored)
+    reason = (
+        pl.when(~pl.col("alike"))
+        .then(pl.lit(told.OTHER_TYPE))
+        .when(pl.col("was_event") & rule.exclude_events)
+        .then(pl.lit(told.EVENT))
+        .when(pl.col("was_outage") & rule.exclude_outages)
+        .then(pl.lit(told.OUTAGE))
+        .when(~pl.col("complete"))
+        .then(pl.lit(told.INCOMPLETE))
+    )
+    return (
+        _marked(_marked(pairs, request.event_days, "was_event"), request.outage_days, "was_outage")
+        .join(ranked, on=CANDIDATE, how="left")
+        .with_columns(pl.col("complete").fill_null(value=False))
+        .with_columns(reason=reason)
+        .sort("event", "resource", "day", descending=[False, False, True])
+    )
+
+
+def _pairs(rule: DayMatching, request: Request, slots: pl.DataFrame) -> pl.DataFrame:
+    """Return every day within reach of every event and resource: `alike`, `business` (the event's day)."""
+    kinds = polars_slots.day_kinds(rule, request)
+    backs = pl.DataFrame({"back": range(1 + rule.skip_days, rule.look_back_days + 1)}, schema={"back": pl.Int64})
+    return (
+        slots.select("event", "event_day")
+        .unique()
+        .join(request.loads.select("resource").unique(), how="cross")
+        .join(backs, how="cross")
+        .with_columns(day=pl.col("event_day") - pl.duration(days=pl.col("back")))
+        .join(kinds.select(event_day="day", business="business", event_kind="kind"), on="event_day")
+        .join(kinds.select("day", "kind"), on="day")
+        .with_columns(alike=pl.col("kind") == pl.col("event_kind"))
+        .select("event", "resource", "day", "event_day", "business", "alike")
+    )
+
+
+def _marked(pairs: pl.DataFrame, days: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return *pairs* with a column *name*: whether the day is one of *days*, of this resource or of all."""
+    for_all = days.filter(pl.col("resource").is_null()).select("day").unique()
+    for_one = days.filter(pl.col("resource").is_not_null()).unique()
+    return (
+        pairs.join(for_all.with_columns(_all=True), on="day", how="left")
+        .join(for_one.with_columns(_one=True), on=["resource", "day"], how="left")
+        .with_columns((pl.col("_all").fill_null(value=False) | pl.col("_one").fill_null(value=False)).alias(name))
+        .drop("_all", "_one")
+    )
+
+
+def _ranks(
+    rule: DayMatching, request: Request, metered: pl.DataFrame, clocked: pl.DataFrame, scored: pl.DataFrame
+) -> pl.DataFrame:
+    """Return *scored* with `rank_kw`, what days are ordered by; a day that has none of it is not complete."""
+    match rule.rank_by:
+        case "event-hours":
+            return scored.with_columns(rank=pl.col("usage_kw"))
+        case "day":
+            ranks = polars_slots.day_means(request, clocked)
+            joined = scored.join(ranks.rename({"mean_kw": "rank"}), on=["resource", "day"], how="left")
+        case "shape":
+            today = request.loads.select("resource", "start", today_kw="load_kw")
+            errors = (
+                metered.filter("in_match")
+                .join(today, on=["resource", "start"], how="left")
+                .group_by(CANDIDATE)
+                .agg(rank=((pl.col("load_kw") - pl.col("today_kw")) ** 2).sum())
+            )
+            joined = scored.join(errors, on=CANDIDATE, how="left")
+        case "temperature":
+            joined = scored.join(_warmth(request, metered), on=CANDIDATE, how="left")
+    return joined.with_columns(complete=pl.col("complete") & pl.col("rank").is_not_null())
+
+
+def _warmth(request: Request, metered: pl.DataFrame) -> pl.DataFrame:
+    """Return by how many degrees the highest temperature of each day differs from the event day's."""
+    highest = polars_slots.highest_temperatures(request)
+    return (
+        metered.select(*CANDIDATE, "event_day")
+        .unique()
+        .join(highest.rename({"day": "event_day", "celsius": "today"}), on="event_day", how="left")
+        .join(highest, on="day", how="left")
+        .select(*CANDIDATE, rank=(pl.col("celsius") - pl.col("today")).abs())
+    )
+
+
+def _without_low_usage(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return *candidates* with the reason "low usage" where it applies."""
+    match rule.low_usage:
+        case "none":
+            return candidates
+        case "mean-of-pool":
+            low = _below_mean(rule, candidates)
+        case "running-mean":
+            low = _below_running_mean(rule, candidates)
+    return _with_reason(candidates, low, told.LOW_USAGE)
+
+
+def _with_reason(candidates: pl.DataFrame, days: pl.DataFrame, reason: str) -> pl.DataFrame:
+    marked = candidates.join(
+        days.select(*CANDIDATE, _new=pl.lit(reason)), on=CANDIDATE, how="left", maintain_order="left"
+    )
+    return marked.with_columns(reason=pl.coalesce("reason", "_new")).drop("_new")
+
+
+def _below_mean(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return the days below the share of the mean of the pool they were in; the next older takes their place."""
+    low = candidates.clear()
+    while True:
+        pool = _newest(rule, candidates.join(low, on=CANDIDATE, how="anti", maintain_order="left"))
+        mean = pl.col("usage_kw").mean().over(KEY)
+        found = pool.filter(pl.col("usage_kw") < rule.low_usage_share * mean)
+        if found.is_empty():
+            return low
+        low = pl.concat([low, found.select(low.columns)])
+
+
+def _below_running_mean(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataFrame:
+    """
+    Return the days below the share of the mean of the days accepted before, newest first.
+
+    The mean begins as the highest day's of the `seed_days` before the event's, until the first day is accepted.
+    """
+    regular = candidates.filter(pl.col("reason").is_null())
+    recent = (pl.col("event_day") - pl.col("day")).dt.total_days() <= rule.seed_days
+    means = regular.group_by(KEY).agg(
+        mean=pl.coalesce(pl.col("usage_kw").filter(recent).max(), pl.col("usage_kw").max()), count=pl.lit(0)
+    )
+    numbered = regular.with_columns(place=pl.int_range(pl.len()).over(KEY))
+    low = []
+    for place in range(numbered.select(pl.col("place").max()).item() + 1 if len(numbered) else 0):
+        step = numbered.filter(pl.col("place") == place).join(means, on=KEY)
+        is_low = pl.col("usage_kw") < rule.low_usage_share * pl.col("mean")
+        low.append(step.filter(is_low).select(CANDIDATE))
+        accepted = step.filter(~is_low).select(
+            *KEY,
+            _mean=(pl.col("mean") * pl.col("count") + pl.col("usage_kw")) / (pl.col("count") + 1),
+            _count=pl.col("count") + 1,
+        )
+        means = means.join(accepted, on=KEY, how="left").select(
+            *KEY, mean=pl.coalesce("_mean", "mean"), count=pl.coalesce("_count", "count")
+        )
+    return pl.concat(low) if low else numbered.select(CANDIDATE).clear()
+
+
+def _newest(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return the newest days without a reason against them, as many as make the pool."""
+    most = pl.when("business").then(pl.lit(rule.days)).otherwise(pl.lit(rule.other_days))
+    place = pl.int_range(pl.len()).over(KEY)
+    regular = candidates.filter(pl.col("reason").is_null())
+    return regular.filter(most.is_null() | (place < most))
+
+
+def _pool(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return the pool, event and outage days included where they have to fill up."""
+    newest = _newest(rule, candidates)
+    if not rule.fill_up:
+        return newest
+    have = newest.group_by(KEY).agg(have=pl.len().cast(pl.Int64))
+    filling = (
+        candidates.filter(pl.col("reason").is_in([told.EVENT, told.OUTAGE]), "complete")
+        .sort("event", "resource", "total_kw", "day", descending=[False, False, True, True])
+        .join(have, on=KEY, how="left", maintain_order="left")
+        .filter(pl.int_range(pl.len()).over(KEY) < _minimum(rule) - pl.col("have").fill_null(0))
+        .drop("have")
+    )
+    return pl.concat([newest, filling]).sort("event", "resource", "day", descending=[False, False, True])
+
+
+def _minimum(rule: DayMatching) -> pl.Expr:
+    return pl.when("business").then(pl.lit(rule.minimum_days)).otherwise(pl.lit(rule.minimum_other_days))
+
+
+def _kept(rule: DayMatching, pool: pl.DataFrame) -> pl.DataFrame:
+    """Return the days of *pool* that are averaged; of two that rank alike the newer."""
+    k = pl.when("business").then(pl.lit(rule.k)).otherwise(pl.lit(rule.other_k))
+    count = pl.len().over(KEY)
+    place = pl.int_range(pl.len()).over(KEY)
+    match rule.keep:
+        case "all":
+            return pool
+        case "highest":
+            ordered = pool.sort("event", "resource", "rank", "day", descending=[False, False, True, True])
+            kept = ordered.filter(place < k)
+        case "nearest":
+            ordered = pool.sort("event", "resource", "rank", "day", descending=[False, False, False, True])
+            kept = ordered.filter(place < k)
+        case "middle":
+            ordered = pool.sort("event", "resource", "rank", "day", descending=[False, False, True, True])
+            kept = ordered.filter((place > 0) & (place < count - 1))
+    return kept.sort("event", "resource", "day", descending=[False, False, True])
+
+
+def _short(rule: DayMatching, candidates: pl.DataFrame, pool: pl.DataFrame) -> pl.DataFrame:
+    """Return what lacks days."""
+    have = pool.group_by(KEY).agg(have=pl.len().cast(pl.Int64))
+    what = f"like days with complete readings within {rule.look_back_days} days of the event"
+    return (
+        candidates.select(*KEY, need=_minimum(rule).cast(pl.Int64))
+        .unique()
+        .join(have, on=KEY, how="left")
+        .with_columns(pl.col("have").fill_null(0), what=pl.lit(what))
+        .filter(pl.col("have") < pl.col("need"))
+        .select(told.SHORTFALLS.names())
+    )
+
+
+def _means(kept: pl.DataFrame, slots: pl.DataFrame, clocked: pl.DataFrame) -> pl.DataFrame:
+    """Return the plain mean over the *kept* days of each slot: `start`, `in_event`, `in_adjust`, `unadjusted_kw`."""
+    return (
+        polars_slots.loads_on(kept, slots.filter(pl.col("in_event") | pl.col("in_adjust")), clocked)
+        .group_by(*KEY, "start", "in_event", "in_adjust")
+        .agg(unadjusted_kw=pl.col("load_kw").mean())
+    )
+
+
+def _looked_at(candidates: pl.DataFrame, pool: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    """Return the days used, those passed over on the way to the oldest of them, and those of the pool left out."""
+    oldest = pool.group_by(KEY).agg(oldest=pl.col("day").min())
+    return (
+        candidates.join(kept.select(*CANDIDATE, used=pl.lit(value=True)), on=CANDIDATE, how="left")
+        .join(pool.select(*CANDIDATE, pooled=pl.lit(value=True)), on=CANDIDATE, how="left")
+        .join(oldest, on=KEY, how="left")
+        .filter(pl.col("reason").is_not_null() | pl.col("pooled").is_not_null())
+        .filter((pl.col("day") >= pl.col("oldest")).fill_null(value=True))
+        .with_columns(pl.col("used").fill_null(value=False))
+        .with_columns(reason=pl.when(~pl.col("used")).then(pl.coalesce("reason", pl.lit(told.NOT_KEPT))))
+        .select(told.DAYS_LOOKED_AT.names())
+        .sort("event", "resource", "day", descending=[False, False, True])
+    )
