@@ -37,6 +37,8 @@ class Calendar:
 
     timezone: str
     holidays: frozenset[date] = NERC_HOLIDAYS
+    years: frozenset[int] | None = None
+    """Years that *holidays* covers; None: not told, and a weekday that is not among them is a business day."""
 
     def __post_init__(self) -> None:
         """Refuse a zone that does not exist with `ConfigError`."""
@@ -57,7 +59,10 @@ class Calendar:
         return instant.astimezone(self.zone).date()
 
     def is_business_day(self, day: date) -> bool:
-        """Tell whether *day* is Monday to Friday and no holiday."""
+        """Tell whether *day* is Monday to Friday and no holiday; raise `ConfigError` for a year without holidays."""
+        if self.years is not None and day.year not in self.years:
+            have = f"{min(self.years)} to {max(self.years)}" if self.years else "no year"
+            raise ConfigError(f"no holidays are known of {day.year}, only of {have}; give a list with that year")
         return day.weekday() < SATURDAY and day not in self.holidays
 
     def bounds(self, day: date) -> Interval:
