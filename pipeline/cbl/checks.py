@@ -67,8 +67,7 @@ def distinct(frame: pl.DataFrame, source: Source, keys: tuple[str, ...] = ("reso
 
 def interval_length(frame: pl.DataFrame, source: Source, stated: timedelta | None) -> timedelta:
     """
-    Return the length of *frame*'s metering intervals: as *stated*, or the most frequent distance of rows that divides
-    the hour.
+    Return the length of *frame*'s metering intervals: as *stated*, or the most frequent step that divides the hour.
 
     Refuse rows that lie closer (they overlap) or off that grid; where it was not stated, also rows that are steadily as
     far apart as longer intervals would be. A length that does not divide the hour is refused.
@@ -131,7 +130,7 @@ def negative(frame: pl.DataFrame, source: Source) -> None:
     source.refuse(frame.filter(pl.col("load_kw") < 0), problem)
 
 
-def holes(frame: pl.DataFrame, source: Source, length: timedelta) -> list[str]:
+def holes(frame: pl.DataFrame, source: Source, length: timedelta, calendar: Calendar) -> list[str]:
     """Return a warning of rows without a number and one of intervals without a row."""
     empty = frame.filter(~pl.col("load_kw").is_finite().fill_null(value=False))
     ordered = frame.sort("resource", "start").with_columns(
@@ -140,9 +139,12 @@ def holes(frame: pl.DataFrame, source: Source, length: timedelta) -> list[str]:
     behind = ordered.filter(pl.col("step") > length)
     absent = behind.select(missing=(pl.col("step").dt.total_seconds() / length.total_seconds()).round() - 1)
     count = int(absent["missing"].sum())
+    local = behind.with_columns(
+        pl.col("before", "start").dt.convert_time_zone(calendar.timezone).dt.strftime("%Y-%m-%dT%H:%M%:z")
+    )
     spans = [
-        f"{resource + ' ' if resource != ONE else ''}{first:%Y-%m-%dT%H:%MZ} to {last:%Y-%m-%dT%H:%MZ}"
-        for resource, first, last in behind.select("resource", "before", "start").head(NAMED).iter_rows()
+        f"{resource + ' ' if resource != ONE else ''}{first} to {last}"
+        for resource, first, last in local.select("resource", "before", "start").head(NAMED).iter_rows()
     ]
     more = f" and {len(behind) - NAMED} more" if len(behind) > NAMED else ""
     return [

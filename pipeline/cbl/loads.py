@@ -5,7 +5,7 @@ A cell that is empty or NaN is a reading that is missing; any other cell that is
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -60,10 +60,10 @@ def checked(frame: pl.DataFrame, source: Source, calendar: Calendar, grid: timed
     if not expected.negative:
         checks.negative(frame, source)
     warnings = (
-        *checks.holes(frame, source, grid),
+        *checks.holes(frame, source, grid, calendar),
         *checks.units(frame, source, calendar, expected.maximum_kw),
     )
-    return Loads(frame.select(LOADS.names()).cast(dict(LOADS)), grid, warnings)
+    return Loads(frame.select(LOADS.names()).cast(LOADS), grid, warnings)
 
 
 def days(path: Path, calendar: Calendar, known: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -79,7 +79,7 @@ def days(path: Path, calendar: Calendar, known: pl.DataFrame) -> tuple[pl.DataFr
         for moment in (pl.col("start"), pl.col("end") - timedelta(microseconds=1))
     )
     touched = rows.select("resource", day=pl.date_ranges(first, last)).explode("day").unique()
-    return touched.cast(dict(DAYS)), warnings
+    return touched.cast(DAYS), warnings
 
 
 def temperatures(path: Path, calendar: Calendar) -> pl.DataFrame:
@@ -91,7 +91,7 @@ def temperatures(path: Path, calendar: Calendar) -> pl.DataFrame:
     celsius = (pl.col(unit) - 32) / 1.8 if unit == "fahrenheit" else pl.col(unit)
     found = read.select("line", start="interval_start", celsius=celsius)
     checks.distinct(found, source, ("start",))
-    return found.filter(pl.col("celsius").is_finite()).select(TEMPERATURES.names()).cast(dict(TEMPERATURES))
+    return found.filter(pl.col("celsius").is_finite()).select(TEMPERATURES.names()).cast(TEMPERATURES)
 
 
 def control(path: Path, calendar: Calendar) -> pl.DataFrame:
@@ -102,7 +102,7 @@ def control(path: Path, calendar: Calendar) -> pl.DataFrame:
     read = _numbers(with_instants(rows, "interval_start", calendar, source, ("customer",)), "load_kw", source)
     found = read.rename({"interval_start": "start"})
     checks.distinct(found, source, ("customer", "start"))
-    return found.select(CONTROL.names()).cast(dict(CONTROL))
+    return found.select(CONTROL.names()).cast(CONTROL)
 
 
 def nominations(path: Path, calendar: Calendar, known: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -114,15 +114,7 @@ def nominations(path: Path, calendar: Calendar, known: pl.DataFrame) -> tuple[pl
     read = _numbers(with_instants(rows, "interval_start", calendar, source, by), "load_kw", source)
     found = read.rename({"interval_start": "start"})
     checks.distinct(found, source, ("resource", "start", "submitted_at"))
-    return found.select(NOMINATIONS.names()).cast(dict(NOMINATIONS)), warnings
-
-
-def holidays(path: Path) -> frozenset[date]:
-    """Return the dates of a file with `date`, YYYY-MM-DD."""
-    source = Source(path.name)
-    rows = _rows(path, source, ("date",), ()).with_columns(day=pl.col("date").str.to_date("%Y-%m-%d", strict=False))
-    source.refuse(rows.filter(pl.col("day").is_null()), "no date; write YYYY-MM-DD")
-    return frozenset(rows["day"].to_list())
+    return found.select(NOMINATIONS.names()).cast(NOMINATIONS), warnings
 
 
 def _rows(path: Path, source: Source, columns: tuple[str, ...], one_of: tuple[str, ...]) -> pl.DataFrame:

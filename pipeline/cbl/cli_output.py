@@ -1,0 +1,129 @@
+"""Answers as JSON objects and as text. Pure; the objects' keys are what other programs read."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from pipeline.cbl.answer import Answer
+from pipeline.cbl.cli_request import Asked
+from pipeline.cbl.request import ONE
+from pipeline.tables import columns
+
+#: Where a rule makes no adjustment.
+UNADJUSTED = {"kind": "none", "raw": None, "applied": 1.0, "capped": False}
+FIGURES = ("baseline_unadjusted_kw", "baseline_kw", "load_kw", "reduction_kw")
+#: Width of a column of kW.
+KW_WIDE = 13
+Object = dict[str, Any]
+
+
+def objects(asked: Asked, answer: Answer) -> list[Object]:
+    """Return one object a resource, in order of their names."""
+    return [_object(asked, answer, name) for name in asked.request.loads["resource"].unique().sort().to_list()]
+
+
+def _object(asked: Asked, answer: Answer, resource: str) -> Object:
+    intervals, days, adjustments, shortfalls = (
+        frame.filter(pl.col("resource") == resource)
+        for frame in (answer.intervals, answer.days, answer.adjustments, answer.shortfalls)
+    )
+    newest = days.sort("day", descending=True)
+    short = shortfalls.select("need", "have", "what").to_dicts()
+    adjustment = adjustments.select("kind", "raw", "applied", "capped").to_dicts()
+    return {
+        **({} if resource == ONE else {"resource": resource}),
+        "method": asked.rule.method,
+        "version": asked.rule.version,
+        "engine": asked.engine,
+        "is_the_rule": asked.rule.is_the_rule,
+        "changed": list(asked.rule.changed),
+        "verified": asked.rule.verified,
+        "timezone": asked.request.calendar.timezone,
+        "days_used": [str(day) for day in newest.filter("used")["day"]],
+        "days_excluded": [
+            {"day": str(day), "reason": reason}
+            for day, reason in newest.filter(~pl.col("used")).select("day", "reason").iter_rows()
+        ],
+        "adjustment": adjustment[0] if adjustment else UNADJUSTED,
+        "intervals": [
+            {"start": local(asked, start), **dict(zip(FIGURES, figures, strict=True))}
+            for start, *figures in intervals.sort("start").select("start", *FIGURES).iter_rows()
+        ],
+        "warnings": [*asked.warnings, *_warnings(intervals, adjustment)],
+        **({"shortfall": short[0]} if short else {}),
+    }
+
+
+def local(asked: Asked, instant: datetime) -> str:
+    """Return what clocks show at *instant*, with their offset."""
+    return instant.astimezone(asked.request.calendar.zone).isoformat()
+
+
+def _warnings(intervals: pl.DataFrame, adjustment: list[Object]) -> Iterator[str]:
+    """Return what must be said of the figures of one resource."""
+    if unmetered := intervals["load_kw"].null_count():
+        yield f"{unmetered} of the event's {len(intervals)} intervals were not metered: no reduction is told for them"
+    if adjustment and adjustment[0]["kind"] != "none" and adjustment[0]["raw"] is None:
+        yield "no adjustment was made: the unadjusted baseline is zero in the adjustment hours"
+
+
+def json_text(found: list[Object]) -> str:
+    """Return the one object, or those of several resources under `resources`."""
+    return json.dumps(found[0] if len(found) == 1 else {"resources": found}, indent=2, allow_nan=False)
+
+
+def text(asked: Asked, found: list[Object]) -> str:
+    """Return the figures to read, a block a resource."""
+    ends = " to ".join(local(asked, moment) for moment in (asked.event.start, asked.event.end))
+    rule = asked.rule
+    return "\n".join(
+        [
+            f"{rule.method} version {rule.version} ({rule.venue or 'our own'}): {rule.title}",
+            f"event {ends}, engine {asked.engine}",
+            *(line for one in found for line in ("", *block(one, asked.request.grid.total_seconds() / 3600))),
+        ]
+    )
+
+
+def block(one: Object, hours: float) -> Iterator[str]:
+    """Return the lines of one resource; *hours* is the length of its intervals."""
+    if "resource" in one:
+        yield f"resource {one['resource']}"
+    if "shortfall" in one:
+        yield "no baseline: need {need} {what}, have {have}".format(**one["shortfall"])
+    if one["intervals"]:
+        yield from figures(one["intervals"])
+        yield from ("", _energy(one["intervals"], hours), f"adjustment     {_adjustment(one['adjustment'])}")
+    if one["days_used"]:
+        yield f"days used      {', '.join(one['days_used'])}"
+    yield from (f"day not used   {excluded['day']}  {excluded['reason']}" for excluded in one["days_excluded"])
+    yield from (f"warning        {warning}" for warning in one["warnings"])
+
+
+def figures(intervals: list[Object]) -> Iterator[str]:
+    """Return a table: one line an interval, kW."""
+    heads = [head.rjust(KW_WIDE) for head in ("unadjusted kW", "baseline kW", "load kW", "reduction kW")]
+    rows = [[one["start"], *(number(one[name]).rjust(KW_WIDE) for name in FIGURES)] for one in intervals]
+    return columns(("start", *heads), *rows)
+
+
+def number(value: float | None) -> str:
+    """Return kW with watts; what is not known is a dash."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _energy(intervals: list[Object], hours: float) -> str:
+    known = [one["reduction_kw"] for one in intervals if one["reduction_kw"] is not None]
+    count = f"over {len(known)} of {len(intervals)} intervals" if len(known) < len(intervals) else "over the event"
+    return f"reduction      {sum(known) * hours:.3f} kWh {count}"
+
+
+def _adjustment(told: Object) -> str:
+    if told["kind"] == "none":
+        return "none"
+    unit = " kW" if told["kind"] == "additive" else ""
+    raw = "undefined" if told["raw"] is None else f"{told['raw']:.6f}{unit}"
+    return f"{told['kind']} {raw}, applied {told['applied']:.6f}{unit}{' (capped)' if told['capped'] else ''}"

@@ -1,0 +1,130 @@
+"""
+What a baseline rests on, reading by reading: which load of which day stands behind which interval. Pure.
+
+A day is read by the local clock, as the engines do: of an hour that clocks showed twice the first reading stands. The
+means are taken here once more from the readings alone, beside the engine's figures.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from pipeline.cbl.cli_output import KW_WIDE, Object, block, local, number
+from pipeline.cbl.cli_request import Asked
+from pipeline.cbl.request import ONE
+from pipeline.cbl.rule import DayMatching, Regression
+from pipeline.tables import columns
+
+#: More days than that are not laid side by side.
+WIDE = 12
+
+
+def by_clock(asked: Asked, resource: str) -> pl.DataFrame:
+    """Return the readings of one resource by the local clock: `day`, `wall` (naive), `load_kw`."""
+    zone = asked.request.calendar.timezone
+    return (
+        asked.request.loads.filter(pl.col("resource") == resource, pl.col("load_kw").is_finite())
+        .sort("start")
+        .with_columns(wall=pl.col("start").dt.convert_time_zone(zone).dt.replace_time_zone(None))
+        .unique("wall", keep="first", maintain_order=True)
+        .select("wall", "load_kw", day=pl.col("wall").dt.date())
+    )
+
+
+def window(asked: Asked) -> tuple[datetime, datetime] | None:
+    """Return the hours that the adjustment is taken from, where the rule says how long before the event they are."""
+    parameters = asked.rule.parameters
+    if not isinstance(parameters, DayMatching | Regression) or parameters.adjustment == "none":
+        return None
+    first, last = (
+        asked.event.start - timedelta(hours=hours)
+        for hours in (parameters.adjust_from_hours, parameters.adjust_to_hours)
+    )
+    return (first, last) if first < last else None
+
+
+def day_loads(asked: Asked, one: Object, first: datetime, last: datetime) -> pl.DataFrame:
+    """
+    Return the intervals from *first* to *last* × the days told: `start`, `day`, `used`, `reason`, `load_kw`.
+
+    Load is null in a gap.
+    """
+    told = [(day, True, None) for day in one["days_used"]]
+    told += [(excluded["day"], False, excluded["reason"]) for excluded in one["days_excluded"]]
+    days = pl.DataFrame(
+        [(date.fromisoformat(day), used, reason) for day, used, reason in told],
+        schema={"day": pl.Date(), "used": pl.Boolean(), "reason": pl.String()},
+        orient="row",
+    )
+    calendar = asked.request.calendar
+    slots = pl.DataFrame({"start": pl.datetime_range(first, last, asked.request.grid, closed="left", eager=True)})
+    wall = pl.col("start").dt.convert_time_zone(calendar.timezone).dt.replace_time_zone(None)
+    clock = by_clock(asked, one.get("resource", ONE)).select("wall", "load_kw")
+    return (
+        slots.join(days, how="cross")
+        .with_columns(wall=wall + (pl.col("day") - pl.lit(calendar.day_of(asked.event.start))))
+        .join(clock, on="wall", how="left")
+        .sort("start", "day", descending=[False, True])
+        .select("start", "day", "used", "reason", "load_kw")
+    )
+
+
+def with_days(asked: Asked, one: Object) -> Object:
+    """Return *one* with `days` in each interval: day, used, reason and that day's load."""
+    loads = day_loads(asked, one, asked.event.start, asked.event.end)
+    by_start = loads.with_columns(pl.col("day").cast(pl.String)).partition_by("start", as_dict=True, include_key=False)
+    starts = (asked.event.start + place * asked.request.grid for place in range(len(one["intervals"])))
+    days = [by_start[start,].to_dicts() if (start,) in by_start else [] for start in starts]
+    return {
+        **one,
+        "intervals": [{**interval, "days": told} for interval, told in zip(one["intervals"], days, strict=True)],
+    }
+
+
+def text(asked: Asked, found: list[Object]) -> str:
+    """Return the rule, then figures and the loads behind them, a block a resource."""
+    return "\n".join([*_rule(asked), *(line for one in found for line in ("", *_explained(asked, one)))])
+
+
+def _rule(asked: Asked) -> Iterator[str]:
+    rule = asked.rule
+    yield f"{rule.method} version {rule.version} ({rule.venue or 'our own'}): {rule.title}"
+    yield f"citation       {rule.citation}"
+    if rule.notes:
+        yield f"notes          {rule.notes}"
+    yield f"event          {local(asked, asked.event.start)} to {local(asked, asked.event.end)}, engine {asked.engine}"
+
+
+def _explained(asked: Asked, one: Object) -> Iterator[str]:
+    yield from block(one, asked.request.grid / timedelta(hours=1))
+    if "shortfall" in one:
+        return
+    event = day_loads(asked, one, asked.event.start, asked.event.end)
+    yield from _matrix(asked, one, event.filter("used"), "days used, event hours")
+    if (hours := window(asked)) is not None:
+        before = day_loads(asked, one, *hours)
+        yield from _matrix(asked, one, before.filter("used"), "days used, adjustment hours")
+    yield from _matrix(asked, one, event.filter(~pl.col("used")), "days not used, event hours")
+
+
+def _matrix(asked: Asked, one: Object, days: pl.DataFrame, head: str) -> Iterator[str]:
+    """Return a table of loads: a line an interval, a column a day; what was not metered is a dash."""
+    names = days["day"].unique().sort(descending=True).cast(pl.String).to_list()
+    if not names:
+        return
+    if len(names) > WIDE:
+        yield from ("", f"{head}: {len(names)} days, too many to lay side by side; --json has the load of each")
+        return
+    own = asked.request.loads.filter(pl.col("resource") == one.get("resource", ONE))
+    wide = (
+        days.pivot("day", index="start", values="load_kw", maintain_order=True)
+        .with_columns(_mean=pl.mean_horizontal(names))
+        .join(own.select("start", _own="load_kw"), on="start", how="left", maintain_order="left")
+    )
+    rows = [
+        [local(asked, start), *(number(load).rjust(KW_WIDE) for load in loads)]
+        for start, *loads in wide.select("start", "_own", "_mean", *names).iter_rows()
+    ]
+    heads = (name.rjust(KW_WIDE) for name in ("event's day", "mean of these", *names))
+    yield from ("", f"{head}, kW", *columns(("start", *heads), *rows))
