@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipeline.cbl import answer as told
-from pipeline.cbl.answer import KEY
+from pipeline.cbl import polars_slots
+from pipeline.cbl.answer import KEY, Answer
 from pipeline.cbl.request import Request
 from pipeline.cbl.rule import AroundEvent, DayMatching, Learned, Level, Reference, Regression
+
+Rule = DayMatching | AroundEvent | Level | Reference | Regression | Learned
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ def adjusted(rule: DayMatching | Regression, means: pl.DataFrame, request: Reque
 
     A pair whose own day lacks a reading in the window has a shortfall in place of intervals.
     """
-    today = request.loads.filter(pl.col("load_kw").is_finite()).select("resource", "start", "load_kw")
+    today = polars_slots.metered(request)
     window = means.filter("in_adjust").join(today, on=["resource", "start"], how="left")
     short = _short(window)
     adjustments = _adjustments(rule, means, window).join(short, on=KEY, how="anti").sort(KEY)
@@ -41,13 +44,8 @@ def adjusted(rule: DayMatching | Regression, means: pl.DataFrame, request: Reque
 
 
 def _short(window: pl.DataFrame) -> pl.DataFrame:
-    return (
-        window.group_by(KEY)
-        .agg(need=pl.len().cast(pl.Int64), have=pl.col("load_kw").is_not_null().sum().cast(pl.Int64))
-        .filter(pl.col("have") < pl.col("need"))
-        .with_columns(what=pl.lit("metering intervals in the adjustment hours of the event day"))
-        .select(told.SHORTFALLS.names())
-    )
+    counted = window.group_by(KEY).agg(need=pl.len(), have=pl.col("load_kw").is_not_null().sum())
+    return short_of(counted, "metering intervals in the adjustment hours of the event day")
 
 
 def _adjustments(rule: DayMatching | Regression, means: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
@@ -76,26 +74,69 @@ def _share(share: float | None) -> pl.Expr | None:
 
 
 def _limited(value: pl.Expr, lowest: float | pl.Expr | None, highest: float | pl.Expr | None) -> pl.Expr:
-    return value.clip(lowest, highest)
+    """Return *value* between the two limits, whichever of them is the lower: shares of a negative load are swapped."""
+    if lowest is None or highest is None:
+        return value.clip(lowest, highest)
+    limits = [limit if isinstance(limit, pl.Expr) else pl.lit(limit) for limit in (lowest, highest)]
+    return value.clip(pl.min_horizontal(limits), pl.max_horizontal(limits))
 
 
-def reduced(
-    rule: DayMatching | AroundEvent | Level | Reference | Regression | Learned, found: pl.DataFrame, request: Request
-) -> pl.DataFrame:
+def reduced(rule: Rule, found: pl.DataFrame, request: Request) -> pl.DataFrame:
     """Return `told.INTERVALS` of *found* (`event`, `resource`, `start`, `unadjusted_kw`, `baseline_kw`)."""
-    today = request.loads.filter(pl.col("load_kw").is_finite()).select("resource", "start", "load_kw")
+    baseline, load = pl.col("baseline_kw"), pl.col("load_kw")
     supplies = isinstance(rule, DayMatching) and rule.supply
-    reduction = pl.col("baseline_kw") - pl.col("load_kw")
-    reduction = -reduction if supplies else reduction
-    if rule.negative == "zero":
-        reduction = reduction.clip(lower_bound=0.0)
-    rounded = [pl.col("baseline_unadjusted_kw"), pl.col("baseline_kw"), pl.col("reduction_kw")]
+    return finished(
+        rule,
+        found.join(polars_slots.metered(request), on=["resource", "start"], how="left").with_columns(
+            reduction_kw=load - baseline if supplies else baseline - load
+        ),
+    )
+
+
+def finished(rule: Rule, found: pl.DataFrame) -> pl.DataFrame:
+    """Return `told.INTERVALS` of *found*, which has the load and the reduction too: their sign and their rounding."""
+    reduction = pl.col("reduction_kw")
+    figures = [
+        pl.col("unadjusted_kw").alias("baseline_unadjusted_kw"),
+        pl.col("baseline_kw"),
+        reduction.clip(lower_bound=0.0) if rule.negative == "zero" else reduction,
+    ]
     if rule.decimals is not None:
-        rounded = [column.round(rule.decimals, mode="half_away_from_zero") for column in rounded]
+        figures = [figure.round(rule.decimals, mode="half_away_from_zero") for figure in figures]
+    return found.with_columns(figures).select(told.INTERVALS.names()).sort(*KEY, "start")
+
+
+def unadjusted(
+    rule: Rule, found: pl.DataFrame, request: Request, *, shortfalls: pl.DataFrame, days: pl.DataFrame | None = None
+) -> Answer:
+    """Return the answer of a kind without adjustment: *found* has `unadjusted_kw`, which is the baseline."""
+    return told_of(reduced(rule, found.with_columns(baseline_kw="unadjusted_kw"), request), shortfalls, days)
+
+
+def told_of(intervals: pl.DataFrame, shortfalls: pl.DataFrame, days: pl.DataFrame | None = None) -> Answer:
+    """Return the answer of *intervals* that were not adjusted; None: no days are told."""
+    none = intervals.select(
+        *KEY, kind=pl.lit("none"), raw=pl.lit(None, pl.Float64), applied=pl.lit(1.0), capped=pl.lit(value=False)
+    )
+    return Answer(
+        intervals=intervals,
+        days=pl.DataFrame(schema=told.DAYS_LOOKED_AT) if days is None else days,
+        adjustments=none.unique().sort(KEY),
+        shortfalls=shortfalls.select(told.SHORTFALLS.names()).sort(KEY),
+    )
+
+
+def short_of(counted: pl.DataFrame, what: str) -> pl.DataFrame:
+    """Return `told.SHORTFALLS` of the pairs in *counted* that `have` fewer than they `need`."""
     return (
-        found.join(today, on=["resource", "start"], how="left")
-        .with_columns(baseline_unadjusted_kw="unadjusted_kw", reduction_kw=reduction)
-        .with_columns(rounded)
-        .select(told.INTERVALS.names())
-        .sort(*KEY, "start")
+        counted.filter(pl.col("have") < pl.col("need"))
+        .with_columns(pl.col("need", "have").cast(pl.Int64), what=pl.lit(what))
+        .select(told.SHORTFALLS.names())
+    )
+
+
+def days_used(days: pl.DataFrame) -> pl.DataFrame:
+    """Return `told.DAYS_LOOKED_AT` of *days*, all of them used."""
+    return days.select(*KEY, "day", used=pl.lit(value=True), reason=pl.lit(None, pl.String)).sort(
+        *KEY, "day", descending=[False, False, True]
     )

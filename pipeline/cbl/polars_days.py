@@ -12,19 +12,21 @@ the first of the two that stands for a 25-hour day; a 23-hour day that lacks an 
 import polars as pl
 
 from pipeline.cbl import answer as told
-from pipeline.cbl import polars_adjust, polars_slots
+from pipeline.cbl import polars_adjust, polars_calendar, polars_slots
 from pipeline.cbl.answer import KEY, Answer
 from pipeline.cbl.request import Request
 from pipeline.cbl.rule import DayMatching
+from pipeline.errors import ConfigError
 
 CANDIDATE = (*KEY, "day")
 
 
 def answer(rule: DayMatching, request: Request) -> Answer:
-    """Return the baselines of every event and resource of *request*."""
+    """Return the baselines of all events and resources; raise `ConfigError` where `k` is needed and not set."""
     clocked = polars_slots.by_local_clock(request)
     slots = polars_slots.slots(rule, request)
     candidates = _without_low_usage(rule, _candidates(rule, request, clocked, slots))
+    _check_k(rule, candidates)
     pool = _pool(rule, candidates)
     kept = _kept(rule, pool)
     short = _short(rule, candidates, pool)
@@ -32,22 +34,29 @@ def answer(rule: DayMatching, request: Request) -> Answer:
     found = polars_adjust.adjusted(rule, means, request)
     return Answer(
         intervals=found.intervals,
-        days=_looked_at(candidates, pool, kept),
+        days=_looked_at(candidates, pool, kept, short),
         adjustments=found.adjustments,
         shortfalls=pl.concat([short, found.shortfalls]).sort(KEY),
     )
 
 
+def _check_k(rule: DayMatching, candidates: pl.DataFrame) -> None:
+    if rule.keep not in {"highest", "nearest"}:
+        return
+    for business, name, k in ((True, "k", rule.k), (False, "other_k", rule.other_k)):
+        if (k is None or k < 1) and (candidates["business"] == business).any():
+            raise ConfigError(f"keep = {rule.keep} needs {name}, how many days are kept; set {name} to 1 or more")
+
+
 def _candidates(rule: DayMatching, request: Request, clocked: pl.DataFrame, slots: pl.DataFrame) -> pl.DataFrame:
     """Return event × resource × day, newest first: `business`, `reason`, `complete`, `usage_kw`, `total_kw`, `rank`."""
-    pairs = _pairs(rule, request, slots)
-    metered = polars_slots.loads_on(pairs.filter("alike"), slots, clocked)
-    scored = metered.group_by(CANDIDATE).agg(
+    days = polars_calendar.days_before(request, 1 + rule.skip_days, rule.look_back_days, rule.day_types)
+    loads = polars_slots.loads_on(days.filter("alike"), slots, clocked)
+    scored = loads.group_by(CANDIDATE).agg(
         complete=pl.col("load_kw").is_not_null().all(),
         usage_kw=pl.col("load_kw").filter("in_event").mean(),
         total_kw=pl.col("load_kw").filter("in_event").sum(),
     )
-    ranked = _ranks(rule, request, metered, clocked, scored)
     reason = (
         pl.when(~pl.col("alike"))
         .then(pl.lit(told.OTHER_TYPE))
@@ -59,72 +68,46 @@ def _candidates(rule: DayMatching, request: Request, clocked: pl.DataFrame, slot
         .then(pl.lit(told.INCOMPLETE))
     )
     return (
-        _marked(_marked(pairs, request.event_days, "was_event"), request.outage_days, "was_outage")
-        .join(ranked, on=CANDIDATE, how="left")
+        days.join(_ranked(rule, request, loads, clocked, scored), on=CANDIDATE, how="left")
         .with_columns(pl.col("complete").fill_null(value=False))
         .with_columns(reason=reason)
         .sort("event", "resource", "day", descending=[False, False, True])
     )
 
 
-def _pairs(rule: DayMatching, request: Request, slots: pl.DataFrame) -> pl.DataFrame:
-    """Return every day within reach of every event and resource: `alike`, `business` (the event's day)."""
-    kinds = polars_slots.day_kinds(rule, request)
-    backs = pl.DataFrame({"back": range(1 + rule.skip_days, rule.look_back_days + 1)}, schema={"back": pl.Int64})
-    return (
-        slots.select("event", "event_day")
-        .unique()
-        .join(request.loads.select("resource").unique(), how="cross")
-        .join(backs, how="cross")
-        .with_columns(day=pl.col("event_day") - pl.duration(days=pl.col("back")))
-        .join(kinds.select(event_day="day", business="business", event_kind="kind"), on="event_day")
-        .join(kinds.select("day", "kind"), on="day")
-        .with_columns(alike=pl.col("kind") == pl.col("event_kind"))
-        .select("event", "resource", "day", "event_day", "business", "alike")
-    )
-
-
-def _marked(pairs: pl.DataFrame, days: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Return *pairs* with a column *name*: whether the day is one of *days*, of this resource or of all."""
-    for_all = days.filter(pl.col("resource").is_null()).select("day").unique()
-    for_one = days.filter(pl.col("resource").is_not_null()).unique()
-    return (
-        pairs.join(for_all.with_columns(_all=True), on="day", how="left")
-        .join(for_one.with_columns(_one=True), on=["resource", "day"], how="left")
-        .with_columns((pl.col("_all").fill_null(value=False) | pl.col("_one").fill_null(value=False)).alias(name))
-        .drop("_all", "_one")
-    )
-
-
-def _ranks(
-    rule: DayMatching, request: Request, metered: pl.DataFrame, clocked: pl.DataFrame, scored: pl.DataFrame
+def _ranked(
+    rule: DayMatching, request: Request, loads: pl.DataFrame, clocked: pl.DataFrame, scored: pl.DataFrame
 ) -> pl.DataFrame:
-    """Return *scored* with `rank_kw`, what days are ordered by; a day that has none of it is not complete."""
+    """Return *scored* with `rank`, what days are ordered by; a day that has none of it is not complete."""
     match rule.rank_by:
         case "event-hours":
             return scored.with_columns(rank=pl.col("usage_kw"))
         case "day":
-            ranks = polars_slots.day_means(request, clocked)
-            joined = scored.join(ranks.rename({"mean_kw": "rank"}), on=["resource", "day"], how="left")
+            means = polars_calendar.day_means(request, clocked).rename({"mean_kw": "rank"})
+            joined = scored.join(means, on=["resource", "day"], how="left")
         case "shape":
-            today = request.loads.select("resource", "start", today_kw="load_kw")
-            errors = (
-                metered.filter("in_match")
-                .join(today, on=["resource", "start"], how="left")
-                .group_by(CANDIDATE)
-                .agg(rank=((pl.col("load_kw") - pl.col("today_kw")) ** 2).sum())
-            )
-            joined = scored.join(errors, on=CANDIDATE, how="left")
+            joined = scored.join(_unlikeness(request, loads), on=CANDIDATE, how="left")
         case "temperature":
-            joined = scored.join(_warmth(request, metered), on=CANDIDATE, how="left")
+            joined = scored.join(_warmth(request, loads), on=CANDIDATE, how="left")
     return joined.with_columns(complete=pl.col("complete") & pl.col("rank").is_not_null())
 
 
-def _warmth(request: Request, metered: pl.DataFrame) -> pl.DataFrame:
-    """Return by how many degrees the highest temperature of each day differs from the event day's."""
-    highest = polars_slots.highest_temperatures(request)
+def _unlikeness(request: Request, loads: pl.DataFrame) -> pl.DataFrame:
+    """Return the sum of squared differences to the event's day; null where a reading of that is missing."""
+    today = polars_slots.metered(request).rename({"load_kw": "today_kw"})
+    difference = (pl.col("load_kw") - pl.col("today_kw")).filter("in_match")
     return (
-        metered.select(*CANDIDATE, "event_day")
+        loads.join(today, on=["resource", "start"], how="left")
+        .group_by(CANDIDATE)
+        .agg(rank=pl.when(difference.is_not_null().all()).then((difference**2).sum()))
+    )
+
+
+def _warmth(request: Request, loads: pl.DataFrame) -> pl.DataFrame:
+    """Return by how many degrees the highest temperature of each day differs from the event day's."""
+    highest = polars_calendar.highest_temperatures(request)
+    return (
+        loads.select(*CANDIDATE, "event_day")
         .unique()
         .join(highest.rename({"day": "event_day", "celsius": "today"}), on="event_day", how="left")
         .join(highest, on="day", how="left")
@@ -171,24 +154,20 @@ def _below_running_mean(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataF
     """
     regular = candidates.filter(pl.col("reason").is_null())
     recent = (pl.col("event_day") - pl.col("day")).dt.total_days() <= rule.seed_days
-    means = regular.group_by(KEY).agg(
-        mean=pl.coalesce(pl.col("usage_kw").filter(recent).max(), pl.col("usage_kw").max()), count=pl.lit(0)
+    accepted = regular.group_by(KEY).agg(
+        total=pl.coalesce(pl.col("usage_kw").filter(recent).max(), pl.col("usage_kw").max()), count=pl.lit(0)
     )
     numbered = regular.with_columns(place=pl.int_range(pl.len()).over(KEY))
-    low = []
-    for place in range(numbered.select(pl.col("place").max()).item() + 1 if len(numbered) else 0):
-        step = numbered.filter(pl.col("place") == place).join(means, on=KEY)
-        is_low = pl.col("usage_kw") < rule.low_usage_share * pl.col("mean")
+    low = [numbered.clear().select(CANDIDATE)]
+    for place in range((numbered.select(pl.col("place").max()).item() or 0) + 1):
+        step = numbered.filter(pl.col("place") == place).join(accepted, on=KEY)
+        mean = pl.col("total") / pl.max_horizontal("count", 1)
+        is_low = pl.col("usage_kw") < rule.low_usage_share * mean
         low.append(step.filter(is_low).select(CANDIDATE))
-        accepted = step.filter(~is_low).select(
-            *KEY,
-            _mean=(pl.col("mean") * pl.col("count") + pl.col("usage_kw")) / (pl.col("count") + 1),
-            _count=pl.col("count") + 1,
-        )
-        means = means.join(accepted, on=KEY, how="left").select(
-            *KEY, mean=pl.coalesce("_mean", "mean"), count=pl.coalesce("_count", "count")
-        )
-    return pl.concat(low) if low else numbered.select(CANDIDATE).clear()
+        seeded = pl.when(pl.col("count") > 0).then("total").otherwise(0.0)
+        newly = step.filter(~is_low).select(*KEY, total=seeded + pl.col("usage_kw"), count=pl.col("count") + 1)
+        accepted = accepted.update(newly, on=KEY)
+    return pl.concat(low)
 
 
 def _newest(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataFrame:
@@ -240,11 +219,12 @@ def _kept(rule: DayMatching, pool: pl.DataFrame) -> pl.DataFrame:
 
 
 def _short(rule: DayMatching, candidates: pl.DataFrame, pool: pl.DataFrame) -> pl.DataFrame:
-    """Return what lacks days."""
+    """Return what lacks days: fewer than the minimum, or so few that none is left to be averaged."""
     have = pool.group_by(KEY).agg(have=pl.len().cast(pl.Int64))
     what = f"like days with complete readings within {rule.look_back_days} days of the event"
+    least = 3 if rule.keep == "middle" else 1
     return (
-        candidates.select(*KEY, need=_minimum(rule).cast(pl.Int64))
+        candidates.select(*KEY, need=pl.max_horizontal(_minimum(rule).cast(pl.Int64), pl.lit(least, pl.Int64)))
         .unique()
         .join(have, on=KEY, how="left")
         .with_columns(pl.col("have").fill_null(0), what=pl.lit(what))
@@ -262,17 +242,22 @@ def _means(kept: pl.DataFrame, slots: pl.DataFrame, clocked: pl.DataFrame) -> pl
     )
 
 
-def _looked_at(candidates: pl.DataFrame, pool: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
-    """Return the days used, those passed over on the way to the oldest of them, and those of the pool left out."""
+def _looked_at(candidates: pl.DataFrame, pool: pl.DataFrame, kept: pl.DataFrame, short: pl.DataFrame) -> pl.DataFrame:
+    """Return the pool and what was passed over on the way to its oldest day; all of it where days are short."""
     oldest = pool.group_by(KEY).agg(oldest=pl.col("day").min())
+    on_the_way = (pl.col("day") >= pl.col("oldest")) | pl.col("short").is_not_null()
     return (
         candidates.join(kept.select(*CANDIDATE, used=pl.lit(value=True)), on=CANDIDATE, how="left")
         .join(pool.select(*CANDIDATE, pooled=pl.lit(value=True)), on=CANDIDATE, how="left")
         .join(oldest, on=KEY, how="left")
-        .filter(pl.col("reason").is_not_null() | pl.col("pooled").is_not_null())
-        .filter((pl.col("day") >= pl.col("oldest")).fill_null(value=True))
+        .join(short.select(*KEY, short=pl.lit(value=True)), on=KEY, how="left")
+        .filter(pl.col("reason").is_not_null() | pl.col("pooled").is_not_null(), on_the_way)
         .with_columns(pl.col("used").fill_null(value=False))
-        .with_columns(reason=pl.when(~pl.col("used")).then(pl.coalesce("reason", pl.lit(told.NOT_KEPT))))
+        .with_columns(
+            reason=pl.when(~pl.col("used")).then(
+                pl.when(pl.col("pooled").is_not_null()).then(pl.lit(told.NOT_KEPT)).otherwise("reason")
+            )
+        )
         .select(told.DAYS_LOOKED_AT.names())
         .sort("event", "resource", "day", descending=[False, False, True])
     )

@@ -1,14 +1,14 @@
-"""Metering intervals and local days for the Polars engine. Pure."""
+"""Metering intervals of events and of other days for the Polars engine: by instant, and by the local clock. Pure."""
 
 from datetime import date, timedelta
 
 import polars as pl
 
-from pipeline.calendar import SATURDAY
-from pipeline.cbl.request import Request
-from pipeline.cbl.rule import DayMatching
+from pipeline.cbl.request import INSTANT, Request
+from pipeline.cbl.rule import DayMatching, Regression
 
-SUNDAY = 6
+DAY = timedelta(hours=25)
+"""No local day is longer."""
 
 
 def with_wall(frame: pl.DataFrame, request: Request) -> pl.DataFrame:
@@ -17,67 +17,104 @@ def with_wall(frame: pl.DataFrame, request: Request) -> pl.DataFrame:
     return frame.with_columns(wall=local.dt.replace_time_zone(None))
 
 
+def metered(request: Request) -> pl.DataFrame:
+    """Return `resource`, `start`, `load_kw` of every reading that is one: not null, not NaN, not infinite."""
+    return request.loads.filter(pl.col("load_kw").is_finite()).select("resource", "start", "load_kw")
+
+
 def by_local_clock(request: Request) -> pl.DataFrame:
     """Return `resource`, `wall`, `load_kw`: one reading per local clock time, the first of a repeated hour's two."""
     return (
-        with_wall(request.loads.filter(pl.col("load_kw").is_finite()).sort("resource", "start"), request)
+        with_wall(metered(request).sort("resource", "start"), request)
         .unique(["resource", "wall"], keep="first", maintain_order=True)
         .select("resource", "wall", "load_kw")
     )
 
 
-def slots(rule: DayMatching, request: Request) -> pl.DataFrame:
+def resources(request: Request) -> pl.DataFrame:
+    """Return `resource`, each once, also one of whose readings none is any good."""
+    return request.loads.select("resource").unique()
+
+
+def grid_around(request: Request, before: timedelta, after: timedelta) -> pl.DataFrame:
+    """
+    Return the metering intervals of every event and, counted from there, at least those of *before* and *after* it.
+
+    `event`, `event_start`, `event_end`, `event_day`, `start`. The grid is the event's own, so that it is right
+    too where local midnight or the edge of a window does not lie on it.
+    """
+    early, late = (-(-reach // request.grid) * request.grid for reach in (before, after))
+    return request.events.select(
+        "event",
+        event_start="start",
+        event_end="end",
+        event_day=local_day(pl.col("start"), request),
+        start=pl.datetime_ranges(pl.col("start") - early, pl.col("end") + late, request.grid, closed="left"),
+    ).explode("start")
+
+
+def event_slots(request: Request) -> pl.DataFrame:
+    """Return the events' own metering intervals."""
+    return grid_around(request, timedelta(), timedelta())
+
+
+def hours_before(request: Request, from_hours: float, to_hours: float) -> pl.DataFrame:
+    """Return the metering intervals from *from_hours* to *to_hours* before each event's start, and their `wall`."""
+    lead = pl.col("event_start") - pl.col("start")
+    around = grid_around(request, timedelta(hours=max(from_hours, 0.0)), timedelta())
+    return with_wall(around.filter(lead <= timedelta(hours=from_hours), lead > timedelta(hours=to_hours)), request)
+
+
+def slots(rule: DayMatching | Regression, request: Request) -> pl.DataFrame:
     """
     Return the metering intervals that count, of each event.
 
     `start`, `wall`, `event_day`; `in_event`, `in_adjust` (the window of the adjustment), `in_match` (the hours that
     days are compared by).
     """
-    days = _bounds(request)
-    gap = timedelta(hours=rule.match_gap_hours)
-    before = (pl.col("slot") >= pl.col("day_start")) & (pl.col("slot") < pl.col("start") - gap)
-    after = (pl.col("slot") >= pl.col("end") + gap) & (pl.col("slot") < pl.col("day_end"))
-    in_match = (
-        pl.lit(value=False) if rule.rank_by != "shape" else before if rule.match == "before-event" else before | after
+    by_shape = isinstance(rule, DayMatching) and rule.rank_by == "shape"
+    adjusts_by_match = rule.adjustment != "none" and rule.adjust_from_hours == rule.adjust_to_hours == 0
+    reach = timedelta(hours=max(rule.adjust_from_hours, 0.0))
+    all_day = DAY if by_shape or adjusts_by_match else timedelta()
+    start, nothing = pl.col("start"), pl.lit(value=False)
+    match = _match_hours(rule) if isinstance(rule, DayMatching) else nothing
+    window = (start >= pl.col("event_start") - timedelta(hours=rule.adjust_from_hours)) & (
+        start < pl.col("event_start") - timedelta(hours=rule.adjust_to_hours)
     )
-    reach = timedelta(hours=rule.adjust_from_hours)
-    window = (pl.col("slot") >= pl.col("start") - reach) & (
-        pl.col("slot") < pl.col("start") - timedelta(hours=rule.adjust_to_hours)
-    )
-    in_adjust = pl.lit(value=False) if rule.adjustment == "none" else window if reach else pl.col("in_match")
+    in_adjust = nothing if rule.adjustment == "none" else match if adjusts_by_match else window
     found = (
-        request.events.with_columns(event_day=_local_day(pl.col("start"), request))
-        .join(days, left_on="event_day", right_on="day")
+        grid_around(request, max(reach, all_day), all_day)
+        .join(_bounds(request), left_on="event_day", right_on="day")
         .with_columns(
-            slot=pl.datetime_ranges(
-                pl.min_horizontal(pl.col("start") - reach, "day_start"),
-                pl.max_horizontal("end", "day_end"),
-                request.grid,
-                closed="left",
-            )
+            in_event=(start >= pl.col("event_start")) & (start < pl.col("event_end")),
+            in_adjust=in_adjust,
+            in_match=match if by_shape else nothing,
         )
-        .explode("slot")
-        .with_columns(
-            in_event=(pl.col("slot") >= pl.col("start")) & (pl.col("slot") < pl.col("end")), in_match=in_match
-        )
-        .with_columns(in_adjust=in_adjust)
         .filter(pl.col("in_event") | pl.col("in_match") | pl.col("in_adjust"))
-        .select("event", "event_day", "in_event", "in_adjust", "in_match", start="slot")
+        .select("event", "event_day", "in_event", "in_adjust", "in_match", "start")
     )
     return with_wall(found, request)
 
 
-def _local_day(instant: pl.Expr, request: Request) -> pl.Expr:
+def _match_hours(rule: DayMatching) -> pl.Expr:
+    start, gap = pl.col("start"), timedelta(hours=rule.match_gap_hours)
+    before = (start >= pl.col("day_start")) & (start < pl.col("event_start") - gap)
+    after = (start >= pl.col("event_end") + gap) & (start < pl.col("day_end"))
+    return before if rule.match == "before-event" else before | after
+
+
+def local_day(instant: pl.Expr, request: Request) -> pl.Expr:
+    """Return the local date at *instant*."""
     return instant.dt.convert_time_zone(request.calendar.timezone).dt.date()
 
 
 def _bounds(request: Request) -> pl.DataFrame:
     """Return `day`, `day_start`, `day_end` of the events' local days."""
-    days: list[date] = request.events.select(_local_day(pl.col("start"), request).unique()).to_series().to_list()
+    days: list[date] = request.events.select(local_day(pl.col("start"), request).unique()).to_series().to_list()
     bounds = [request.calendar.bounds(day) for day in days]
     return pl.DataFrame(
         {"day": days, "day_start": [one.start for one in bounds], "day_end": [one.end for one in bounds]},
-        schema={"day": pl.Date(), "day_start": pl.Datetime("us", "UTC"), "day_end": pl.Datetime("us", "UTC")},
+        schema={"day": pl.Date(), "day_start": INSTANT, "day_end": INSTANT},
     )
 
 
@@ -89,52 +126,3 @@ def loads_on(days: pl.DataFrame, slots_: pl.DataFrame, clocked: pl.DataFrame) ->
         .with_columns(wall=pl.col("wall") + (pl.col("day") - pl.col("event_day")))
         .join(clocked, on=["resource", "wall"], how="left")
     )
-
-
-def day_kinds(rule: DayMatching, request: Request) -> pl.DataFrame:
-    """Return `day`, `kind` and `business` of every day that an event can reach."""
-    ends = request.events.select(
-        first=_local_day(pl.col("start").min(), request), last=_local_day(pl.col("start").max(), request)
-    )
-    first, last = ends.row(0)
-    days = pl.date_range(first - timedelta(days=rule.look_back_days), last, eager=True).alias("day")
-    business = [request.calendar.is_business_day(day) for day in days]
-    return pl.DataFrame({"day": days, "business": business}).with_columns(kind=_kind(rule))
-
-
-def _kind(rule: DayMatching) -> pl.Expr:
-    business, weekday = pl.col("business"), pl.col("day").dt.weekday()
-    match rule.day_types:
-        case "all":
-            return pl.lit(0)
-        case "business":
-            return business.cast(pl.Int32)
-        case "weekday-saturday-sunday":
-            saturday = weekday == SATURDAY + 1
-            return pl.when(business).then(0).when(saturday & ~business).then(1).otherwise(2)
-
-
-def day_means(request: Request, clocked: pl.DataFrame) -> pl.DataFrame:
-    """Return `resource`, `day`, `mean_kw` of every local day that is metered without a gap."""
-    means = clocked.group_by("resource", day=pl.col("wall").dt.date()).agg(
-        mean_kw=pl.col("load_kw").mean(), readings=pl.len()
-    )
-    days: list[date] = means["day"].unique().to_list()
-    whole = [min(request.calendar.bounds(day).length, timedelta(hours=24)) // request.grid for day in days]
-    return (
-        means.join(
-            pl.DataFrame({"day": days, "whole": whole}, schema={"day": pl.Date(), "whole": pl.UInt32()}), on="day"
-        )
-        .filter(pl.col("readings") == pl.col("whole"))
-        .select("resource", "day", "mean_kw")
-    )
-
-
-def highest_temperatures(request: Request) -> pl.DataFrame:
-    """Return `day` and the highest temperature of each local day there are temperatures of."""
-    known = (
-        request.temperatures
-        if request.temperatures is not None
-        else pl.DataFrame(schema={"start": pl.Datetime("us", "UTC"), "celsius": pl.Float64()})
-    )
-    return with_wall(known, request).group_by(day=pl.col("wall").dt.date()).agg(pl.col("celsius").max())
