@@ -95,7 +95,7 @@ def read(path: Path) -> Holidays:
 
 def _dates(lines: Iterable[str], name: str) -> Iterator[tuple[int, date]]:
     """Yield line and date of every row."""
-    reader = csv.DictReader(lines, skipinitialspace=True)
+    reader = csv.DictReader(lines)
     columns = [column.strip().lower() for column in reader.fieldnames or ()]
     if "date" not in columns:
         raise ConfigError(f"{name} has no column date; it has {', '.join(columns) or 'none'}")

@@ -156,7 +156,7 @@ def test_a_calendar_that_was_told_no_years_answers_as_it_always_did() -> None:
 
 
 def test_a_file_is_a_list_of_the_years_it_has_rows_of(tmp_path: Path) -> None:
-    rows = ("\ufeffname, Date", "New Year,2026-01-01", "", "site closed, 2026-08-14", "New Year,2027-01-01", "")
+    rows = ("\ufeffDate, name", "2026-01-01, New Year", "", " 2026-08-14, site closed", "2027-01-01, New Year", "")
     path = written(tmp_path, "\r\n".join(rows))
 
     held = holidays.find(str(path))
