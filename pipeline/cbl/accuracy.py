@@ -14,13 +14,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from importlib.util import find_spec
 
 import polars as pl
 
 from pipeline.calendar import Calendar
 from pipeline.cbl.answer import Answer
 from pipeline.cbl.request import EVENTS, Request
-from pipeline.cbl.rule import AroundEvent, DayMatching, Level, Reference, Regression, Rule
+from pipeline.cbl.rule import AroundEvent, DayMatching, Learned, Level, Reference, Regression, Rule
 from pipeline.errors import ConfigError
 
 HOURS_A_DAY = 24
@@ -151,17 +152,20 @@ def unfit(rule: Rule, request: Request) -> str | None:
     """Return why *rule* says nothing of these loads on a placebo day, or None."""
     match rule.parameters:
         case Level():
-            return "a level that is agreed on; it estimates no load"
+            reason, lacks = "a level that is agreed on; it estimates no load", True
         case Reference(source="nomination"):
-            return "needs nominations" if request.nominations is None else None
+            reason, lacks = "needs nominations", request.nominations is None
         case Reference(source="control"):
-            return "needs customers that were not called" if request.control is None else None
+            reason, lacks = "needs customers that were not called", request.control is None
         case DayMatching(supply=True):
-            return "for what a generator gives, not for a load"
+            reason, lacks = "for what a generator gives, not for a load", True
         case DayMatching(rank_by="temperature") | Regression(terms="degree-days"):
-            return "needs temperatures" if request.temperatures is None else None
+            reason, lacks = "needs temperatures", request.temperatures is None
+        case Learned():
+            reason, lacks = "needs scikit-learn: pip install 'firmwatt[ml]'", find_spec("sklearn") is None
         case _:
             return None
+    return reason if lacks else None
 
 
 def errors(rules: Iterable[Rule], request: Request, events: pl.DataFrame, engine: Engine) -> pl.DataFrame:

@@ -1,0 +1,183 @@
+"""What the scores say, in sentences and a table, each computed from them. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from pipeline.cbl.accuracy import ALL, BUSINESS, GATE, HOURS_BEFORE, OTHER, YESTERDAY
+from pipeline.cbl.accuracy_scores import beaten_by, best, worse_for_adjusting
+from pipeline.cbl.accuracy_study import Study
+
+
+def ai_load(study: Study, others: Study, by_first_day: pl.DataFrame) -> str:
+    """
+    Return the finding for the simulated AI loads of *study* beside the metered loads of *others*.
+
+    *by_first_day*: the scores of all seven weekdays that the record may begin on, with `first_day`.
+    """
+    scored = study.overall(BUSINESS)
+    had = scored.filter(pl.col("intervals") > 0)
+    rules = had.filter(pl.col("method").is_in(study.by_rule))
+    days, intervals = had.select(pl.col("days", "intervals").max()).row(0)
+    silent = sorted(set(study.by_rule) - set(rules["method"].to_list()))
+    lines = [
+        (
+            f"On the business days of the record ({days} placebo days, {intervals} intervals a load; simulated load "
+            "from real demand, first weekday assumed; far from the 60 days that a gate asks for):"
+        ),
+        *(_of_one(resource, scored, study) for resource in study.resources),
+        _silent(silent, study),
+        _adjusting(rules, study),
+        _against(rules, YESTERDAY, scored, "the load of the same time yesterday"),
+        _against(rules, HOURS_BEFORE, scored, "the flat mean of the 2nd to 4th hour before"),
+        _beside(rules, others),
+        _by_weekday(by_first_day, study),
+    ]
+    return lines[0] + "\n\n" + "\n".join(f"- {line}" for line in lines[1:] if line)
+
+
+def _of_one(resource: str, scored: pl.DataFrame, study: Study) -> str:
+    mine = scored.filter(resource=resource).filter(pl.col("intervals") > 0)
+    rules = mine.filter(pl.col("method").is_in(study.by_rule))
+    winner = best(mine).row(0, named=True)
+    passed = rules.filter("eligible")
+    low, high = rules.select(lowest=pl.col("rrmse").min(), highest=pl.col("rrmse").max()).row(0)
+    verdict = "all pass" if len(passed) == len(rules) else "none passes" if passed.is_empty() else f"{len(passed)} pass"
+    return (
+        f"**{resource}**: of {len(rules)} market rules that had a baseline {verdict} the gate of {GATE:.0%} (RRMSE "
+        f"{low:.1%} to {high:.1%}); the best of all methods is `{winner['method']}`, {winner['rrmse']:.1%}, bias "
+        f"{winner['bias']:+.1%}."
+    )
+
+
+def _silent(silent: Sequence[str], study: Study) -> str:
+    if not silent:
+        return ""
+    names = ", ".join(f"`{name}`" for name in silent)
+    return f"{len(silent)} of {len(study.by_rule)} rules never had a baseline: fourteen days are too few for {names}."
+
+
+def _adjusting(rules: pl.DataFrame, study: Study) -> str:
+    """Say where a rule that adjusts is further off than the same rule without its adjustment."""
+    adjusted = rules.filter(pl.col("method").is_in(study.adjusted))
+    worse = worse_for_adjusting(adjusted)
+    hours = _by_hour(study)
+    worse_hours = worse_for_adjusting(hours)
+    whole = f"{len(worse)} of {len(adjusted)} (rule, load) pairs are worse with the rule's adjustment than without it"
+    which = ", ".join(
+        f"`{method}` on {resource}: {error:.1%} against {before:.1%}"
+        for method, resource, error, before in _largest(worse).iter_rows()
+    )
+    single = (
+        f"by single start hours {len(worse_hours)} of {len(hours)}, the most by "
+        + ", ".join(
+            f"`{method}` on {resource} from {hour}:00, {error:.1%} against {before:.1%} (n = {days} days)"
+            for method, resource, hour, days, error, before in _largest(worse_hours, "hour", "days").head(2).iter_rows()
+        )
+        if len(worse_hours)
+        else f"by single start hours none of {len(hours)}"
+    )
+    return f"Where a rule is worse than no adjustment: {whole}{f' ({which})' if which else ''}; {single}."
+
+
+def _by_hour(study: Study) -> pl.DataFrame:
+    return study.scores.filter(
+        pl.col("kind") == BUSINESS,
+        pl.col("hour").is_not_null(),
+        pl.col("intervals") > 0,
+        pl.col("method").is_in(study.by_rule & study.adjusted),
+    )
+
+
+def _largest(worse: pl.DataFrame, *more: str) -> pl.DataFrame:
+    ordered = worse.sort(pl.col("rrmse") - pl.col("rrmse_unadjusted"), descending=True)
+    return ordered.select("method", "resource", *more, "rrmse", "rrmse_unadjusted")
+
+
+def _against(rules: pl.DataFrame, reference: str, scored: pl.DataFrame, name: str) -> str:
+    pairs = pl.concat([rules, scored.filter(method=reference)])
+    beaten = beaten_by(pairs, reference)
+    return f"{len(beaten)} of {len(rules)} (rule, load) pairs are no better than {name}."
+
+
+def _beside(rules: pl.DataFrame, others: Study) -> str:
+    """Compare with metered loads, the same rules and kind of day."""
+    here = set(rules["method"].to_list())
+    there = others.overall(BUSINESS).filter(pl.col("method").is_in(here), pl.col("rrmse").is_not_null())
+    medians = [frame.select(pl.col("rrmse").median()).item() for frame in (rules, there)]
+    passed = len(there.filter("eligible"))
+    return (
+        f"The same {len(here)} rules on the metered loads of {len(others.resources)} others ({others.title}): median "
+        f"RRMSE {medians[1]:.1%} against {medians[0]:.1%} here, {passed} of {len(there)} pairs within the gate."
+    )
+
+
+def _by_weekday(by_first_day: pl.DataFrame, study: Study) -> str:
+    """Say what hangs on the weekday that was assumed."""
+    scored = by_first_day.filter(
+        pl.col("kind") == BUSINESS,
+        pl.col("hour").is_null(),
+        pl.col("intervals") > 0,
+        pl.col("method").is_in(study.by_rule),
+    )
+    ranges = scored.group_by("resource", maintain_order=True).agg(
+        low=pl.col("rrmse").min(), high=pl.col("rrmse").max(), passed=pl.col("eligible").sum(), count=pl.len()
+    )
+    adjusted = scored.filter(pl.col("method").is_in(study.adjusted))
+    spans = ", ".join(
+        f"{resource} {low:.1%} to {high:.1%} ({passed} of {count} pass)"
+        for resource, low, high, passed, count in ranges.sort("resource").iter_rows()
+    )
+    return (
+        f"The weekday of the first day is not known. Over all seven, the market rules' RRMSE is {spans}; with the "
+        f"adjustment worse than without in {len(worse_for_adjusting(adjusted))} of {len(adjusted)} cases (rule, load, "
+        "first weekday)."
+    )
+
+
+def adjustments(studies: Iterable[Study]) -> str:
+    """Return a table: each rule that adjusts, with and without, over the resources and kinds of days of each study."""
+    lines = [
+        "| study | method | days | cases | worse with it | median RRMSE with | without |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    lines += [row for study in studies for kind in (BUSINESS, OTHER) for row in _rows(study, kind)]
+    return (
+        "A case is a resource. Before its adjustment a baseline is the mean of the same days of the same answer.\n\n"
+        + "\n".join(lines)
+    )
+
+
+def _rows(study: Study, kind: str) -> list[str]:
+    scored = study.overall(kind).filter(pl.col("rrmse").is_not_null(), pl.col("method").is_in(study.adjusted))
+    summed = scored.group_by("method").agg(
+        count=pl.len(),
+        worse=(pl.col("rrmse") > pl.col("rrmse_unadjusted")).sum(),
+        adjusted=pl.col("rrmse").median(),
+        before=pl.col("rrmse_unadjusted").median(),
+    )
+    return [
+        f"| {study.name} | `{method}` | {kind} | {count} | {worse} | {adjusted:.1%} | {before:.1%} |"
+        for method, count, worse, adjusted, before in summed.sort("method").iter_rows()
+    ]
+
+
+def verdict(study: Study) -> str:
+    """Return for each resource of *study*, all days together, the best method, its bias and how many pass the gate."""
+    scored = study.overall(ALL)
+    winners = {row["resource"]: row for row in best(scored).iter_rows(named=True)}
+    lines = []
+    for resource in study.resources:
+        mine = scored.filter(resource=resource)
+        passed = len(mine.filter("eligible"))
+        winner = winners.get(resource)
+        first = (
+            f"best `{winner['method']}`, RRMSE {winner['rrmse']:.1%}, bias {winner['bias']:+.1%}, {winner['days']} "
+            f"days, {winner['intervals']} intervals"
+            if winner
+            else "no method had a baseline on most of the events"
+        )
+        lines.append(
+            f"- {resource or 'the load'}: {first}; {passed} of {len(mine)} methods pass the gate of {GATE:.0%}."
+        )
+    return "\n".join(lines)
