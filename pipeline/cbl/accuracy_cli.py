@@ -154,7 +154,7 @@ def json_text(found: Study) -> str:
                 "gate": GATE,
                 "plan": {"start_hours": plan.start_hours, "hours": plan.hours, "days": plan.days},
                 "scores": found.scores.to_dicts(),
-                "best": best(found.scores).to_dicts(),
+                "best": best(found.own).to_dicts(),
                 "not_tried": [{"method": method, "reason": reason} for method, reason in found.unfit],
                 "warnings": found.notes,
             }
@@ -184,7 +184,8 @@ def _lines(found: Study) -> Iterator[str]:
 
 
 def _most(scored: pl.DataFrame) -> int:
-    return max(scored["events"].to_list())
+    found: int = max(scored["events"].to_list())
+    return found
 
 
 _HEADING = "  method                       RRMSE  unadj.    bias  CV(RMSE)    NMBE  days      n  without  gate"

@@ -39,7 +39,7 @@ def ai_load(study: Study, others: Study, by_first_day: pl.DataFrame) -> str:
 def _of_one(resource: str, scored: pl.DataFrame, study: Study) -> str:
     mine = scored.filter(resource=resource).filter(pl.col("intervals") > 0)
     rules = mine.filter(pl.col("method").is_in(study.by_rule))
-    winner = best(mine).row(0, named=True)
+    winner = best(study.candidates(BUSINESS).filter(resource=resource)).row(0, named=True)
     passed = rules.filter("eligible")
     low, high = rules.select(lowest=pl.col("rrmse").min(), highest=pl.col("rrmse").max()).row(0)
     verdict = "all pass" if len(passed) == len(rules) else "none passes" if passed.is_empty() else f"{len(passed)} pass"
@@ -164,7 +164,7 @@ def _rows(study: Study, kind: str) -> list[str]:
 
 def verdict(study: Study) -> str:
     """Return for each resource of *study*, all days together, the best method, its bias and how many pass the gate."""
-    scored = study.overall(ALL)
+    scored = study.candidates(ALL)
     winners = {row["resource"]: row for row in best(scored).iter_rows(named=True)}
     lines = []
     for resource in study.resources:

@@ -16,6 +16,7 @@ from pipeline.cbl.accuracy_scores import best
 from pipeline.cbl.accuracy_study import Study
 
 KINDS = (BUSINESS, OTHER)
+UNNAMED = "the load"
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,13 @@ def sample(scored: pl.DataFrame) -> str:
 def matrix(study: Study, kind: str) -> str:
     """Return a table of RRMSE and bias, method by resource, the best of each resource in bold."""
     scored = study.overall(kind)
-    winners = {(row["resource"], row["method"]) for row in best(scored).iter_rows(named=True)}
+    winners = {(row["resource"], row["method"]) for row in best(study.candidates(kind)).iter_rows(named=True)}
     cells = {(row["method"], row["resource"]): _cell(row, winners) for row in scored.iter_rows(named=True)}
     resources = study.resources
-    lines = [_line(["RRMSE, bias", *resources]), _line(["---", *(["---:"] * len(resources))])]
+    lines = [
+        _line(["RRMSE, bias", *(one or UNNAMED for one in resources)]),
+        _line(["---", *(["---:"] * len(resources))]),
+    ]
     lines += [_line([f"`{rule.method}`", *(cells[rule.method, one] for one in resources)]) for rule in study.rules]
     legend = (
         "Bold: the best. ✗: above the gate. ▲: worse than before its own adjustment. (n %): of the events without a "
@@ -112,7 +116,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def verdicts(study: Study, kind: str) -> str:
     """Return for each resource which method is best, and which pass the gate."""
-    scored = study.overall(kind)
+    scored = study.candidates(kind)
     winners = {row["resource"]: row for row in best(scored).iter_rows(named=True)}
     lines = ["| resource | best | eligible at the gate | not eligible |", "|---|---|---|---|"]
     for resource in study.resources:
@@ -121,7 +125,7 @@ def verdicts(study: Study, kind: str) -> str:
         first = f"`{winner['method']}` {winner['rrmse']:.1%}" if winner else "none"
         hint = " (indicative)" if winner and winner["indicative"] else ""
         passed, failed = (_names(mine.filter(pl.col("eligible") == passes)) for passes in (True, False))
-        lines.append(_line([resource, first + hint, passed, failed]))
+        lines.append(_line([resource or UNNAMED, first + hint, passed, failed]))
     return "\n".join(lines)
 
 

@@ -47,9 +47,18 @@ class Study:
         """Methods that adjust by the event's day."""
         return frozenset(rule.method for rule in self.rules if adjusts(rule))
 
+    @property
+    def own(self) -> pl.DataFrame:
+        """Scores of the methods, without the references, which nobody settles by."""
+        return self.scores.filter(~pl.col("method").is_in(REFERENCES))
+
     def overall(self, kind: str) -> pl.DataFrame:
         """Return the scores of one *kind* of day, all hours together."""
         return self.scores.filter(pl.col("kind") == kind, pl.col("hour").is_null())
+
+    def candidates(self, kind: str) -> pl.DataFrame:
+        """Return the same of the methods alone, which a resource may be settled by."""
+        return self.own.filter(pl.col("kind") == kind, pl.col("hour").is_null())
 
 
 def adjusts(rule: Rule) -> bool:
