@@ -67,8 +67,9 @@ _UNITS = {"s": "seconds", "min": "minutes", "h": "hours"}
 def parser(*, explains: bool = False) -> argparse.ArgumentParser:
     """Return the parser of a computation, or of its explanation."""
     name = "firmwatt baseline explain" if explains else "firmwatt baseline"
+    usage = f"{name} METHOD (--load FILE | --archive FOLDER) --start INSTANT --end INSTANT --timezone ZONE [options]"
     made = argparse.ArgumentParser(
-        prog=name, description=PAGE, epilog=FILES, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=name, usage=usage, description=PAGE, epilog=FILES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("method", metavar="METHOD", help="`firmwatt baseline list` has them")
     _event(made.add_argument_group("the event"))

@@ -43,6 +43,8 @@ def loads(path: Path, calendar: Calendar, expected: Expected) -> Loads:
     """Return the readings of a file with `interval_start`, `load_kw` or `energy_kwh`, and maybe `resource`."""
     source = Source(path.name)
     rows = _rows(path, source, ("interval_start",), ("load_kw", "energy_kwh"))
+    if rows.is_empty():
+        raise ConfigError(f"{source.name} has no rows")
     quantity = "load_kw" if "load_kw" in rows.columns else "energy_kwh"
     read = _numbers(
         with_instants(_with_resource(rows, source), "interval_start", calendar, source, ("resource",)), quantity, source
@@ -133,10 +135,7 @@ def _rows(path: Path, source: Source, columns: tuple[str, ...], one_of: tuple[st
         raise ConfigError(f"{source.name} needs one column of {', '.join(one_of)}; it has {', '.join(have)}")
     text = named.with_columns(pl.col(have).str.strip_chars())
     stripped = text.with_columns(pl.when(pl.col(have) != "").then(pl.col(have)))
-    found = stripped.filter(~pl.all_horizontal(pl.col(have).is_null()))
-    if found.is_empty():
-        raise ConfigError(f"{source.name} has no rows")
-    return found
+    return stripped.filter(~pl.all_horizontal(pl.col(have).is_null()))
 
 
 def _numbers(rows: pl.DataFrame, column: str, source: Source) -> pl.DataFrame:
