@@ -4,6 +4,7 @@ CSV files into the frames of `pipeline.cbl.request`. Shell: it reads files, and 
 A cell that is empty or NaN is a reading that is missing; any other cell that is no number is refused.
 """
 
+import csv
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,9 @@ from pipeline.cbl.checks import Source
 from pipeline.cbl.cli_instants import with_instants
 from pipeline.cbl.request import CONTROL, DAYS, LOADS, NOMINATIONS, ONE, TEMPERATURES
 from pipeline.errors import ConfigError
+
+#: The number of the line while the file's own columns are still there.
+_LINE = "number of the line"
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,16 @@ def nominations(path: Path, calendar: Calendar, known: pl.DataFrame) -> tuple[pl
 def _rows(path: Path, source: Source, columns: tuple[str, ...], one_of: tuple[str, ...]) -> pl.DataFrame:
     """Return the file's rows as text, stripped, null where empty, with `line`; refuse it without its *columns*."""
     try:
-        read = pl.read_csv(path, infer_schema=False, row_index_name="line", row_index_offset=2)
+        read = pl.read_csv(path, infer_schema=False, row_index_name=_LINE, row_index_offset=2)
     except FileNotFoundError as error:
         raise ConfigError(f"no file {path}") from error
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise ConfigError(f"{source.name}: {str(error).splitlines()[0]}") from error
-    named = read.rename({name: name.strip().lower() for name in read.columns})
-    have = [name for name in named.columns if name != "line"]
+        raise ConfigError(f"{source.name}{_wide_row(path) or f': {str(error).splitlines()[0]}'}") from error
+    have = [name.strip().lower() for name in read.columns if name != _LINE]
+    if twice := [name for place, name in enumerate(have) if name in have[:place] or name.endswith("_duplicated_0")]:
+        raise ConfigError(f"{source.name} has two columns {twice[0].removesuffix('_duplicated_0')}")
+    named = read.rename(dict(zip(read.columns, ("line", *(_other(name) for name in have)), strict=True)))
+    have = named.columns[1:]
     if missing := [name for name in columns if name not in have]:
         raise ConfigError(f"{source.name} has no column {missing[0]}; it has {', '.join(have)}")
     if one_of and len(set(one_of) & set(have)) != 1:
@@ -136,6 +143,21 @@ def _rows(path: Path, source: Source, columns: tuple[str, ...], one_of: tuple[st
     text = named.with_columns(pl.col(have).str.strip_chars())
     stripped = text.with_columns(pl.when(pl.col(have) != "").then(pl.col(have)))
     return stripped.filter(~pl.all_horizontal(pl.col(have).is_null()))
+
+
+def _other(name: str) -> str:
+    """Return *name*, another one where it is the one that the number of the line has here."""
+    return f"{name}_of_file" if name == "line" else name
+
+
+def _wide_row(path: Path) -> str:
+    """Tell of the first row with more cells than the heading; return nothing where there is none."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.reader(file)
+        width = len(next(reader, []))
+        found = next((reader.line_num for row in reader if len(row) > width), None)
+    wide = "more cells than the heading; a comma within a number? Write 1234.5"
+    return "" if found is None else f", {checks.lines([found])}: {wide}"
 
 
 def _numbers(rows: pl.DataFrame, column: str, source: Source) -> pl.DataFrame:

@@ -245,6 +245,41 @@ def test_other_columns_are_answered_with_those_there_are(file: Path, heading: st
         read(file, f"{heading}\n")
 
 
+def test_a_decimal_comma_makes_a_row_too_wide_and_its_line_is_told(file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"load.csv, line 3: more cells than the heading"):
+        read(file, hours("2026-07-23", 5, "5,5", 6))
+
+
+def test_one_column_twice_is_refused_and_a_column_line_is_none_of_ours(file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"load.csv has two columns load_kw"):
+        read(file, "interval_start,load_kw,Load_kW\n2026-07-23T17:00,1,2\n2026-07-23T18:00,1,2\n")
+    with pytest.raises(ConfigError, match=r"load.csv has two columns load_kw"):
+        read(file, "interval_start,load_kw,load_kw\n2026-07-23T17:00,1,2\n2026-07-23T18:00,1,2\n")
+    found = read(file, "interval_start,load_kw,line\n2026-07-23T17:00,1,9\n2026-07-23T18:00,,9\n")
+    assert found.warnings == ("load.csv, line 3: no number; a missing reading, not zero",)
+
+
+@pytest.mark.parametrize("name", ["resource", "customer"])
+def test_a_row_of_nobody_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"interval_start,load_kw,{name}\n2026-07-23T17:00,1,a\n2026-07-23T18:00,1,\n")
+
+    with pytest.raises(ConfigError, match=f"rows.csv, line 3: no {name}"):
+        loads.control(path, PACIFIC) if name == "customer" else loads.loads(path, PACIFIC, Expected())
+
+
+def test_two_temperatures_of_one_hour_and_two_nominations_at_once_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.csv"
+    path.write_text("interval_start,celsius\n2026-07-23T17:00,1\n2026-07-23T17:00,2\n")
+    with pytest.raises(ConfigError, match=r"twice.csv, lines 2–3: the same interval twice"):
+        loads.temperatures(path, PACIFIC)
+
+    row = "2026-07-23T17:00,5,2026-07-22T09:00\n"
+    path.write_text(f"interval_start,load_kw,submitted_at\n{row}{row}")
+    with pytest.raises(ConfigError, match=r"twice.csv, lines 2–3: the same interval twice"):
+        loads.nominations(path, PACIFIC, UNNAMED)
+
+
 def test_a_file_that_is_not_there_or_empty_is_told(file: Path) -> None:
     with pytest.raises(ConfigError, match="no file"):
         loads.loads(file, PACIFIC, Expected())
