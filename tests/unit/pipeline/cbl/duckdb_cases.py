@@ -55,7 +55,8 @@ def warm(days: Mapping[date, float], hours: Iterable[int] = range(24)) -> pl.Dat
 def asked(readings: pl.DataFrame, day: date = EVENT_DAY, hours: tuple[float, float] = (17, 18), **more: Any) -> Request:
     """Return a request about one event, hourly unless said otherwise."""
     events = pl.DataFrame({"event": [0], "start": [at(day, hours[0])], "end": [at(day, hours[1])]}, schema=EVENTS)
-    return Request(loads=readings, **{"grid": HOUR, "events": events, "calendar": PACIFIC} | more)
+    said: dict[str, Any] = {"grid": HOUR, "events": events, "calendar": PACIFIC} | more
+    return Request(loads=readings, **said)
 
 
 def rule(parameters: Parameters) -> Rule:

@@ -293,6 +293,17 @@ def _only(request: Request, event: int, resource: str) -> Request:
     )
 
 
+def test_a_name_with_a_quote_is_a_name_in_the_sql() -> None:
+    both = pl.concat([flat(before(10, 20), resource=name) for name in ("O'Hare", "b")])
+    request = asked(both, event_days=days_of([july(22)], "O'Hare"))
+
+    with duckdb.connect() as auditor:
+        auditor.register("loads", both.to_struct("loads"))
+        told = auditor.sql(sql(rule(matching()), request)).project("resource, baseline_kw").fetchall()
+
+    assert told == [("O'Hare", 20.0), ("b", 15.0)]
+
+
 def test_a_learned_baseline_has_another_engine() -> None:
     with pytest.raises(ConfigError, match="one engine, polars"):
         answered(Learned(look_back_days=60, minimum_days=20), asked(flat({EVENT_DAY: 1})))
