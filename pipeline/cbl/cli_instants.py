@@ -25,7 +25,17 @@ def with_instants(
         _wall=_wall(), _offset=pl.col("_parts").struct.field("4")
     )
     source.refuse(read.filter(pl.col("_wall").is_null()), f"{column} is no ISO 8601 instant; {_HOW}")
-    clock = read.with_columns(
+    told = read.with_columns((pl.col("_wall") - _offset()).dt.replace_time_zone("UTC").alias(column))
+    if told["_offset"].null_count():
+        told = _by_clock(told, column, calendar, source, by)
+    return told.drop("_parts", "_wall", "_offset")
+
+
+def _by_clock(
+    told: pl.DataFrame, column: str, calendar: Calendar, source: Source, by: tuple[str, ...] | None
+) -> pl.DataFrame:
+    """Return *told* with what has no offset read by the local clock."""
+    clock = told.with_columns(
         _first=_local("_wall", calendar, "earliest"),
         _second=_local("_wall", calendar, "latest"),
     )
@@ -35,9 +45,8 @@ def with_instants(
     twice = naive & (pl.col("_first") != pl.col("_second"))
     source.refuse(_untold(clock.filter(twice), by), f"{column}: clocks showed that time twice; {_BOTH}")
     second = twice & (pl.int_range(pl.len()).over(*(by or ()), "_wall") == 1)
-    told = (pl.col("_wall") - _offset()).dt.replace_time_zone("UTC")
-    instant = pl.when(~naive).then(told).when(second).then("_second").otherwise("_first")
-    return clock.with_columns(instant.alias(column)).drop("_parts", "_wall", "_offset", "_first", "_second")
+    instant = pl.when(~naive).then(column).when(second).then("_second").otherwise("_first")
+    return clock.with_columns(instant.alias(column)).drop("_first", "_second")
 
 
 _BOTH = "give the rows of both hours in order of time, or write the offset"

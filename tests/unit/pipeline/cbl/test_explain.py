@@ -145,6 +145,18 @@ def test_the_picture_needs_nothing_else_and_knows_the_dark(tmp_path: Path) -> No
     assert "days used, adjustment hours" in page
 
 
+def test_a_rule_without_days_is_explained_and_drawn(tmp_path: Path, capsys: Capture) -> None:
+    """A level of 40 MW is its own baseline; there are no days, and nothing to adjust."""
+    path = tmp_path / "level.svg"
+    typed = ["guaranteed-load-drop", *words(tmp_path), "--set", "level_kw=40000", "--picture", str(path)]
+
+    assert firmwatt.main(["baseline", "explain", *typed]) == 0
+    shown = capsys.readouterr().out
+    assert "adjustment     none" in shown
+    assert "days used" not in shown
+    assert len(lines(path.read_text(), "after")) == 1
+
+
 def test_a_changed_rule_says_so_in_the_picture(tmp_path: Path) -> None:
     assert "changed: not the rule" in drawn(tmp_path, *words(tmp_path), "--set", "adjust_highest=1")
 

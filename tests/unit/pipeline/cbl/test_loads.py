@@ -207,6 +207,11 @@ def test_a_level_that_jumps_a_thousandfold_is_another_unit(file: Path, levels: t
         read(file, days(*levels))
 
 
+def test_a_day_without_load_between_does_not_hide_another_unit(file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"load.csv, line 6: the level changes about a thousandfold"):
+        read(file, days(40, 0, 41_000, 42_000))
+
+
 def test_a_jump_below_the_stated_maximum_is_a_warning(file: Path) -> None:
     found = read(file, days(40, 41, 41_500, 42_000), Expected(maximum_kw=50_000))
 
