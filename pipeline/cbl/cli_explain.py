@@ -19,14 +19,14 @@ def main(argv: list[str]) -> int:
     options = cli_options.parsed(argv, explains=True)
     if options.picture is not None and options.picture.suffix not in FORMS:
         raise ConfigError(f"--picture {options.picture}: a picture is a file ending in {' or '.join(FORMS)}")
-    from pipeline.cbl import cli_answer, cli_output, cli_request, duckdb_engine, explain
+    from pipeline.cbl import cli_answer, cli_output, cli_request, explain
 
     asked = cli_request.asked(options)
     found = cli_answer.answered(asked)
     if options.picture is not None:
         _draw(options.picture, asked, found)
     if options.sql:
-        told = duckdb_engine.sql(asked.rule, asked.request)
+        told = explain.sql(asked)
     elif options.json:
         told = cli_output.json_text([explain.with_days(asked, one) for one in found])
     else:

@@ -91,7 +91,9 @@ def parser(*, explains: bool = False) -> argparse.ArgumentParser:
     form = how.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object")
     if explains:
-        form.add_argument("--sql", action="store_true", help="print the computation as one DuckDB query")
+        form.add_argument(
+            "--sql", action="store_true", help="print the computation as a DuckDB script, readings included"
+        )
         how.add_argument(
             "--picture", type=Path, metavar="FILE", help="write the days as .svg, or with the tables as .html"
         )

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from pipeline.cbl import duckdb_engine, duckdb_text
 from pipeline.cbl.cli_output import KW_WIDE, Object, block, local, number
 from pipeline.cbl.cli_request import Asked
 from pipeline.cbl.request import ONE
@@ -18,6 +19,8 @@ from pipeline.tables import columns
 
 #: More days than that are not laid side by side.
 WIDE = 12
+#: Readings so long before what a rule looks back to, and after the event, are written out in SQL too.
+MARGIN = timedelta(days=8)
 
 
 def by_clock(asked: Asked, resource: str) -> pl.DataFrame:
@@ -80,6 +83,18 @@ def with_days(asked: Asked, one: Object) -> Object:
         **one,
         "intervals": [{**interval, "days": told} for interval, told in zip(one["intervals"], days, strict=True)],
     }
+
+
+def sql(asked: Asked) -> str:
+    """Return a script for any DuckDB session, readings included, that ends in the intervals of the event."""
+    loads = asked.request.loads
+    parameters = asked.rule.parameters
+    if isinstance(parameters, DayMatching | Regression):
+        back = timedelta(days=2 * parameters.look_back_days) + MARGIN
+        loads = loads.filter(pl.col("start").is_between(asked.event.start - back, asked.event.end + MARGIN))
+    return (
+        f"{duckdb_text.table('loads', loads.sort('resource', 'start'))}\n{duckdb_engine.sql(asked.rule, asked.request)}"
+    )
 
 
 def text(asked: Asked, found: list[Object]) -> str:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import duckdb
 import pytest
 from unit.pipeline.cbl.cli_files import EVENT, words
 
@@ -70,12 +71,16 @@ def test_json_has_the_days_of_every_interval(tmp_path: Path, capsys: Capture) ->
     assert sum(used) / len(used) == first["baseline_unadjusted_kw"] == 42500.0
 
 
-def test_the_query_printed_names_the_rule(tmp_path: Path, capsys: Capture) -> None:
+def test_the_script_printed_gives_the_figures_in_any_duckdb(tmp_path: Path, capsys: Capture) -> None:
     assert explain(*words(tmp_path), "--sql") == 0
 
-    shown = capsys.readouterr().out
-    assert shown.startswith(f"-- {METHOD}")
-    assert "SELECT" in shown
+    script = capsys.readouterr().out
+    assert f"-- {METHOD} 1:" in script
+    with duckdb.connect() as connection:
+        rows = connection.execute(script).fetchall()
+        (kept,) = connection.execute("SELECT count(*) FROM days WHERE used").fetchall()
+    assert [round(row[4], 3) for row in rows] == [45123.457, 44061.728, 43000.0]
+    assert kept == (10,)
 
 
 def drawn(folder: Path, *typed: str, name: str = "day.svg") -> str:
