@@ -7,7 +7,7 @@
 BIN := .venv/bin
 
 .PHONY: help setup tools demo broker test check bench kills collector-kills actuator-kills command-attack crash-states \
-	broker-matrix stream-chaos stream-soak bench-stream clean lock
+	baseline-accuracy broker-matrix stream-chaos stream-soak bench-stream clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,6 +71,9 @@ stream-chaos: setup ## break the streaming pipeline and compare every interval (
 
 stream-soak: setup ## memory, files and lag of two workers under an even load (ARGS="30 10": minutes, warm-up)
 	@PYTHONPATH=tests $(BIN)/python tests/long/stream_soak.py $(ARGS)
+
+baseline-accuracy: setup ## how far off baselines are on the real series: pipeline/cbl/ACCURACY.md and its plots
+	@$(BIN)/python -m pipeline.cbl.accuracy_real $(or $(ARGS),pipeline/cbl/ACCURACY.md)
 
 lock: setup ## resolve the dependencies in pyproject.toml anew (ARGS=--upgrade for newest)
 	@$(BIN)/uv lock --quiet $(ARGS)
