@@ -21,6 +21,7 @@ def ai_load(study: Study, others: Study, by_first_day: pl.DataFrame) -> str:
     days, intervals = had.select(pl.col("days", "intervals").max()).row(0)
     silent = sorted(set(study.by_rule) - set(rules["method"].to_list()))
     lines = [
+        _headline(rules),
         (
             f"On the business days of the record ({days} placebo days, {intervals} intervals a load; simulated load "
             "from real demand, first weekday assumed; far from the 60 days that a gate asks for):"
@@ -33,7 +34,7 @@ def ai_load(study: Study, others: Study, by_first_day: pl.DataFrame) -> str:
         _beside(rules, others),
         _by_weekday(by_first_day, study),
     ]
-    return lines[0] + "\n\n" + "\n".join(f"- {line}" for line in lines[1:] if line)
+    return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(f"- {line}" for line in lines[2:] if line)
 
 
 def _of_one(resource: str, scored: pl.DataFrame, study: Study) -> str:
@@ -42,11 +43,26 @@ def _of_one(resource: str, scored: pl.DataFrame, study: Study) -> str:
     winner = best(study.candidates(BUSINESS).filter(resource=resource)).row(0, named=True)
     passed = rules.filter("eligible")
     low, high = rules.select(lowest=pl.col("rrmse").min(), highest=pl.col("rrmse").max()).row(0)
-    verdict = "all pass" if len(passed) == len(rules) else "none passes" if passed.is_empty() else f"{len(passed)} pass"
+    verdict = _verdict(len(passed), len(rules))
     return (
         f"**{resource}**: of {len(rules)} market rules that had a baseline {verdict} the gate of {GATE:.0%} (RRMSE "
         f"{low:.1%} to {high:.1%}); the best of all methods is `{winner['method']}`, {winner['rrmse']:.1%}, bias "
         f"{winner['bias']:+.1%}."
+    )
+
+
+def _verdict(passed: int, count: int) -> str:
+    return "all pass" if passed == count else "none passes" if not passed else f"only {passed} within"
+
+
+def _headline(rules: pl.DataFrame) -> str:
+    """Say on how many loads there is a market rule that passes the gate."""
+    by_load = rules.group_by("resource").agg(passed=pl.col("eligible").sum(), count=pl.len())
+    none, every = (len(by_load.filter(pl.col("passed") == wanted)) for wanted in (0, pl.col("count")))
+    return (
+        f"**On {none} of {len(by_load)} simulated AI loads no market rule that had a baseline is within the gate of "
+        f"{GATE:.0%}; on {every} all of them are.** A placebo event has no rebound after it and no load moved ahead "
+        "of it: methods that look at the hours beside an event seem better here than they can be on a real one."
     )
 
 

@@ -20,7 +20,7 @@ from pipeline.cbl.rule import Learned
 from pipeline.errors import ConfigError
 
 WEEK = 7
-FEW = 8
+FEW = 4
 """Placebo days of each kind where trees are tried."""
 
 

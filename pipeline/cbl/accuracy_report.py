@@ -124,13 +124,15 @@ def verdicts(study: Study, kind: str) -> str:
         winner = winners.get(resource)
         first = f"`{winner['method']}` {winner['rrmse']:.1%}" if winner else "none"
         hint = " (indicative)" if winner and winner["indicative"] else ""
-        passed, failed = (_names(mine.filter(pl.col("eligible") == passes)) for passes in (True, False))
+        passed, failed = (_names(mine.filter(pl.col("eligible") == passes), len(mine)) for passes in (True, False))
         lines.append(_line([resource or UNNAMED, first + hint, passed, failed]))
     return "\n".join(lines)
 
 
-def _names(scored: pl.DataFrame) -> str:
-    """Return the methods that had a baseline, the best first, and how many never had one."""
+def _names(scored: pl.DataFrame, tried: int) -> str:
+    """Return the methods that had a baseline, the best first, and how many never had one; "all" where it is all."""
+    if len(scored) == tried and scored["intervals"].min() != 0:
+        return f"all {tried}"
     have = [f"`{method}`" for method in scored.filter(pl.col("intervals") > 0)["method"].to_list()]
     never = len(scored.filter(pl.col("intervals") == 0))
     return ", ".join([*have, *([f"{never} that never had a baseline"] if never else [])]) or "none"

@@ -86,6 +86,16 @@ def test_the_table_marks_the_best_the_gate_and_an_adjustment_that_harms() -> Non
     assert "| `pjm-match-day` | **15.0%, +3.1%** | – |" in lines
 
 
+def test_a_load_that_every_method_fits_is_told_in_a_word() -> None:
+    rows = (
+        score("caiso-10-in-10", "a", 0.05),
+        score("pjm-match-day", "a", 0.1),
+        score("same-time-yesterday", "a", 0.3),
+    )
+
+    assert verdicts(studied(*rows), BUSINESS).endswith("| a | `caiso-10-in-10` 5.0% (indicative) | all 2 | none |")
+
+
 def test_a_reference_is_neither_best_nor_eligible() -> None:
     lines = verdicts(studied(*TWO), BUSINESS).splitlines()
 
@@ -102,9 +112,14 @@ def test_the_finding_for_ai_load_is_computed_from_the_scores() -> None:
 
     text = accuracy_finding.ai_load(studied(*TWO, *by_hour, simulated=True), others, shifted)
 
+    assert text.startswith(
+        "**On 0 of 2 simulated AI loads no market rule that had a baseline is within the gate of 20%"
+    )
+    assert "; on 1 all of them are.**" in text
     assert "10 placebo days, 20 intervals a load; simulated load from real demand" in text
     assert (
-        "**a**: of 2 market rules that had a baseline 1 pass the gate of 20% (RRMSE 15.0% to 25.0%); the best" in text
+        "**a**: of 2 market rules that had a baseline only 1 within the gate of 20% (RRMSE 15.0% to 25.0%); the best"
+        in text
     )
     assert "**b**: of 1 market rules that had a baseline all pass" in text
     assert "1 of 2 (rule, load) pairs are worse with the rule's adjustment than without it" in text
