@@ -1,10 +1,12 @@
 """`firmwatt baseline` as it is typed: figures, JSON for other programs, exit codes, one line for what is wrong."""
 
 import json
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from unit.pipeline.cbl import cli_files
@@ -14,6 +16,7 @@ from deploy import cli as firmwatt
 from pipeline import archive, storage
 from pipeline.calendar import Calendar
 from pipeline.cbl import methods
+from pipeline.cbl.cli_request import about
 
 METHOD = "caiso-10-in-10"
 Capture = pytest.CaptureFixture[str]
@@ -114,6 +117,26 @@ def test_what_is_unverified_is_in_the_warnings(tmp_path: Path, capsys: Capture) 
     assert "unverified holidays: us-nerc" in warnings
 
 
+def test_what_a_rule_rests_on_is_said_before_its_figures() -> None:
+    (house,) = methods.load("house-regression")
+    (open_,) = methods.load("miso-10-day")
+    unread = msgspec.structs.replace(open_, verified=False, unverified=())
+
+    assert about(house, house)[0] == "a method of our own: no ISO settles by it"
+    assert about(unread, unread) == ("unverified: its numbers were not read in the rule itself",)
+
+
+def test_an_adjustment_that_is_not_defined_is_told(tmp_path: Path, capsys: Capture) -> None:
+    """Nothing was drawn in the hours before: there is no ratio to nothing."""
+    typed = words(tmp_path)
+    load = Path(typed[1])
+    load.write_text(re.sub(r"(T1[345]:00),.*", r"\1,0", load.read_text()))
+
+    found = told(capsys, METHOD, *typed)
+    assert found["adjustment"] == {"kind": "ratio", "raw": None, "applied": 1.0, "capped": False}
+    assert "no adjustment was made: the unadjusted baseline is zero in the adjustment hours" in found["warnings"]
+
+
 def test_too_little_history_is_exit_code_2_in_one_line(tmp_path: Path, capsys: Capture) -> None:
     shown = refused(capsys, METHOD, *words(tmp_path), "--set", "minimum_days=13")
 
@@ -131,6 +154,8 @@ def test_an_interval_that_was_not_metered_has_no_reduction(tmp_path: Path, capsy
 
     assert [one["reduction_kw"] is None for one in found["intervals"]] == [False, True, False]
     assert "1 of the event's 3 intervals were not metered: no reduction is told for them" in found["warnings"]
+    run(METHOD, *words(tmp_path, "2026-07-23T18:00"))
+    assert "reduction      19123.457 kWh over 2 of 3 intervals" in capsys.readouterr().out
 
 
 def fleet(folder: Path, *, poor: str | None = None) -> str:
@@ -318,6 +343,16 @@ def test_an_archive_needs_no_time_zone_and_one_of_its_lengths(tmp_path: Path, ca
 
     assert told(capsys, METHOD, *typed, "--interval", "60min")["timezone"] == "America/Los_Angeles"
     assert "need 1 metering intervals of site-1" in refused(capsys, METHOD, *typed, "--interval", "5min")
+
+
+def test_an_archive_with_two_lengths_asks_which(tmp_path: Path, capsys: Capture) -> None:
+    typed = archived(tmp_path, simulated=True)
+    start = Calendar("America/Los_Angeles").bounds(date(2026, 7, 23)).start
+    frame = pl.DataFrame({"start": [start], "load_kw": [1000.0]})
+    archive.backfill(storage.at(tmp_path), "site-1", frame, timedelta(minutes=5), start, simulated=True)
+
+    assert "site-1 has intervals of 5min, 60min; say which with --interval" in refused(capsys, METHOD, *typed)
+    assert run(METHOD, *typed, "--interval", "60min") == 0
 
 
 def test_a_site_that_the_archive_has_not_is_too_little_history(tmp_path: Path, capsys: Capture) -> None:

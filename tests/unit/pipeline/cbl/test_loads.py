@@ -288,9 +288,10 @@ def test_two_temperatures_of_one_hour_and_two_nominations_at_once_are_refused(tm
 def test_a_file_that_is_not_there_or_empty_is_told(file: Path) -> None:
     with pytest.raises(ConfigError, match="no file"):
         loads.loads(file, PACIFIC, Expected())
-    for text in ("", "interval_start,load_kw\n"):
-        with pytest.raises(ConfigError, match=r"load.csv"):
-            read(file, text)
+    with pytest.raises(ConfigError, match=r"load.csv: empty"):
+        read(file, "")
+    with pytest.raises(ConfigError, match=r"load.csv has no rows"):
+        read(file, "interval_start,load_kw\n")
 
 
 def test_a_span_across_midnight_touches_both_days_and_its_end_is_not_in_it(tmp_path: Path) -> None:
