@@ -22,6 +22,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipeline.cbl import polars_adjust, polars_calendar, polars_slots
@@ -150,12 +151,14 @@ def _learned(known: _Known, request: Request, trees: Any) -> pl.DataFrame:
     scale = float(past.select(pl.col("load_kw").abs().mean()).item()) or 1.0
     scaled = replace(known, loads=known.loads.with_columns((pl.col("load_kw") / scale).round(DIGITS)))
     examples = past.sort("wall").with_columns((pl.col("load_kw") / scale).round(DIGITS))
-    trees.fit(_features(scaled, request, examples), examples["load_kw"].to_numpy())
-    learned = trees.predict(_features(scaled, request, known.slots))
+    seen = _features(scaled, request, examples)
+    ever_known = ~np.isnan(seen).all(axis=0)
+    trees.fit(seen[:, ever_known], examples["load_kw"].to_numpy())
+    learned = trees.predict(_features(scaled, request, known.slots)[:, ever_known])
     return known.slots.select(*KEY, "start", unadjusted_kw=pl.Series(learned, dtype=pl.Float64) * scale)
 
 
-def _features(known: _Known, request: Request, targets: pl.DataFrame) -> Any:
+def _features(known: _Known, request: Request, targets: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return a matrix, a row for each of *targets* (`day`, `wall`) in their order; NaN: not known."""
     rows = targets.select("day", "wall").join(known.cuts, on="day", maintain_order="left")
     rows = rows.join(_last_known(known, request), on="day", how="left", maintain_order="left")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 
+import polars as pl
 import pytest
 from msgspec.structs import replace as changed
 from unit.pipeline.cbl.polars_cases import (
@@ -78,10 +79,14 @@ def test_a_term_that_does_not_vary_is_left_out() -> None:
 
 
 def test_where_no_temperature_varies_the_baseline_is_the_mean() -> None:
-    """One warm temperature, written to a tenth: that a mean of such numbers is off by a rounding makes no slope."""
-    found = ask(DEGREES, by_degrees(dict.fromkeys((22, 21, 20), 20.1), {22: 10.0, 21: 20.0, 20: 60.0}, 28.0))
+    """20.1 °C every day, on one of them as 20.0 and 20.2 by turns: that their mean is off by a rounding is no slope."""
+    asked = by_degrees(dict.fromkeys((22, 21, 20), 20.1), {22: 10.0, 21: 20.0, 20: 60.0}, 28.0)
+    assert asked.temperatures is not None
+    by_turns = [(at(july(20)[0], hour), 20.0 + 0.2 * (hour % 2)) for hour in range(24)]
+    others = asked.temperatures.filter(~asked.temperatures["start"].is_in([start for start, _ in by_turns]))
+    asked = replace(asked, temperatures=others.vstack(pl.DataFrame(by_turns, schema=others.schema, orient="row")))
 
-    assert column(found, "baseline_kw") == pytest.approx([30.0], abs=1e-9)
+    assert column(ask(DEGREES, asked), "baseline_kw") == pytest.approx([30.0], abs=1e-9)
 
 
 def test_two_temperatures_on_either_side_of_the_base_make_one_line() -> None:
@@ -106,7 +111,7 @@ def test_the_day_is_spread_by_the_share_of_the_newest_like_days() -> None:
 
 
 def test_training_days_are_alike_complete_not_excluded_and_have_every_temperature() -> None:
-    """The 22nd was an event, the 21st an outage, the 20th lacks a reading, the 17th a temperature, 18 and 19 July are off."""
+    """The 22nd was an event, the 21st an outage, the 20th lacks a reading, the 17th a temperature."""
     days = july(*range(9, 23))
     rows = [row for row in flat(dict.fromkeys([*days, THURSDAY], 1.0)) if row[1] != at(july(20)[0], 3)]
     asked = warm(
@@ -157,16 +162,15 @@ def test_a_day_that_drew_nothing_is_flat() -> None:
 
 
 def test_an_hour_that_no_like_day_had_has_no_baseline() -> None:
-    """An event at 2:00 on Monday 9 March 2026, whose only like days allowed include none with that hour."""
-    spring = date(2026, 3, 8)
-    sunday = date(2026, 3, 15)
+    """Sunday 8 March 2026 never showed 2:00, and is the only training day of the Sunday after."""
+    spring, sunday = date(2026, 3, 8), date(2026, 3, 15)
     rule = changed(DEGREES, look_back_days=7, minimum_days=1, like_days=1)
-    days = [spring, sunday]
-    rows = flat(dict.fromkeys(days, 1.0), hours=[hour for hour in range(24) if hour != 2])
-    asked = warm(request(rows, hours(sunday, 2, 3)), dict.fromkeys(days, 18.0), [h for h in range(24) if h != 2])
-    asked = warm(asked, dict.fromkeys(days, 18.0))
+    rows = flat({spring: 1.0}, hours=[hour for hour in range(24) if hour != 2])
+    asked = warm(request(rows, hours(sunday, 2, 3)), dict.fromkeys([spring, sunday], 18.0))
 
     assert shortfall(ask(rule, asked)) == (1, 0, "training days with complete readings and temperatures")
+    found = ask(rule, replace(asked, events=request([], hours(sunday, 3, 4)).events))
+    assert column(found, "baseline_kw") == [1.0]
 
 
 def by_level(days: Mapping[int, tuple[float, float]], today: tuple[float, float]) -> list[Row]:
@@ -199,23 +203,22 @@ def test_like_days_are_averaged_on_either_side_of_the_slope() -> None:
     """
     Two like days each. The 21st: 10 against (8 + 10) ÷ 2, 105 against 102; the 22nd: 12 against 9, 112 against 103.5.
 
-    b = (1 × 3 + 3 × 8.5) ÷ (1 + 9) ... with levels 10, 8 on the 20th and 17th; usual today 108.5 and 11.
+    b = (1 × 3 + 3 × 8.5) ÷ (1 + 9) = 2.85. Usual today are 108.5, and 11 before, where it is 13: 108.5 + 2 b = 114.2.
     """
     days = {22: (12.0, 112.0), 21: (10.0, 105.0), 20: (8.0, 102.0), 17: (10.0, 102.0)}
     found = ask(changed(LEVEL, like_days=2), request(by_level(days, (13.0, 50.0)), EVENT))
 
-    slope = (1 * 3 + 3 * 8.5) / (1 + 9)
-    assert slope == 2.85
-    assert column(found, "baseline_kw") == pytest.approx([108.5 + 2.85 * 2], abs=1e-9)
+    assert column(found, "baseline_kw") == pytest.approx([114.2], abs=1e-9)
     assert used(found) == july(22, 21)
 
 
 def test_where_the_level_was_always_as_usual_there_is_no_slope() -> None:
-    """Tenths have no exact sum: that their means are off by a rounding makes no slope of it either."""
-    days = {22: (0.1, 108.0), 21: (0.1, 104.0), 20: (0.1, 106.0), 17: (0.1, 100.0)}
-    rule = changed(LEVEL, like_days=2)
+    """The mean of three tenths is off by a rounding: that makes no slope, by which 99 kW would be multiplied."""
+    days = {22: (0.1, 108.0), 21: (0.1, 104.0), 20: (0.1, 106.0), 17: (0.1, 100.0), 16: (0.1, 100.0)}
+    rule = changed(LEVEL, like_days=3)
+    found = ask(rule, request(by_level(days, (99.0, 50.0)), EVENT))
 
-    assert column(ask(rule, request(by_level(days, (99.0, 50.0)), EVENT)), "baseline_kw") == pytest.approx([106.0])
+    assert column(found, "baseline_kw") == pytest.approx([106.0], abs=1e-9)
 
 
 def test_like_days_reach_back_from_each_day_and_no_further() -> None:
