@@ -1,7 +1,7 @@
 """
 A baseline's rule as data: what it is called, since when it holds, who says so, and every number in it. Pure.
 
-One file of `pipeline.baselines` holds one method: a tuple `RULES`, a `Rule` for each version. The engines (Polars and
+One file of `pipeline.cbl.methods` holds one method: a tuple `RULES`, a `Rule` for each version. The engines (Polars and
 DuckDB) know no method by name: they follow `Rule.parameters`, whose kind says what is done at all and whose fields say
 how much of it.
 
@@ -214,7 +214,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         have = parameters_of(self.parameters)
         if unknown := sorted(settings.keys() - have.keys()):
             raise ConfigError(f"{self.method} has no parameter {unknown[0]!r}; it has {', '.join(have)}")
-        typed = {name: None if text.lower() == "none" else text for name, text in settings.items()}
+        blank = {name for name, text in settings.items() if text.lower() == "none" and not isinstance(have[name], str)}
+        typed = {name: None if name in blank else text for name, text in settings.items()}
         try:
             parameters = msgspec.convert(
                 {**msgspec.to_builtins(self.parameters), **typed}, type(self.parameters), strict=False
