@@ -47,7 +47,7 @@ def literal(value: Value) -> str:
         case timedelta():
             text = f"to_microseconds({value // MICROSECOND})" if value % SECOND else f"to_seconds({value // SECOND})"
         case datetime():
-            text = f"TIMESTAMPTZ '{value:%Y-%m-%d %H:%M:%S.%f}+00'"
+            text = f"TIMESTAMPTZ '{value.isoformat(sep=' ')}'"
         case date():
             text = f"DATE '{value}'"
         case str():

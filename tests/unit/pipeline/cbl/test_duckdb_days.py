@@ -201,19 +201,20 @@ def _filled(**more: object) -> DayMatching:
 
 FILLING = asked(
     pl.concat(
-        [flat(before(5, 5)), flat({july(19): 8, july(18): 9, july(17): 9, july(15): 9}), flat({july(16): 99}, [3])]
+        [flat(before(5, 5)), flat({july(19): 8, july(18): 9, july(17): 9, july(15): 9}), flat({july(16): 99}, [17])]
     ),
     event_days=days_of([july(19), july(18), july(17), july(16)]),
     outage_days=days_of([july(15)]),
+    hours=(17, 19),
 )
-"""Two ordinary days, 5 kW; then nothing metered; events at 8, 9, 9; one not metered at 17:00; an outage at 9."""
+"""Two ordinary days, 5 kW; then nothing metered; events at 8, 9, 9; one at 99 not metered at 18:00; an outage at 9."""
 
 
 def test_event_days_of_the_highest_load_fill_up_to_the_minimum() -> None:
     """Of three days at 9 kW the newer two: (5 + 5 + 9 + 9) / 4 = 7."""
     found = answered(_filled(fill_up=True), FILLING)
 
-    assert column(found, "baseline_kw") == [7.0]
+    assert column(found, "baseline_kw") == [7.0, 7.0]
     assert used(found) == [july(day) for day in (22, 21, 18, 17)]
     assert passed(found) == {july(20): "incomplete", july(19): "event"}
 
