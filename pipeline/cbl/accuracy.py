@@ -112,12 +112,11 @@ def _chosen(days: Sequence[date], count: int) -> list[date]:
 
 
 def _window(day: date, hour: int, hours: int, calendar: Calendar) -> tuple[datetime, datetime] | None:
-    """Return start and end by the local clock; None where it was changed in between, or never showed the start."""
+    """Return start and end by the local clock; None where a change of it makes that fewer or more hours."""
     end_day, end_hour = divmod(hour + hours, HOURS_A_DAY)
     start = datetime.combine(day, time(hour), calendar.zone).astimezone(UTC)
     end = datetime.combine(day + timedelta(days=end_day), time(end_hour), calendar.zone).astimezone(UTC)
-    shown = start.astimezone(calendar.zone).hour
-    return (start, end) if end - start == timedelta(hours=hours) and shown == hour else None
+    return (start, end) if end - start == timedelta(hours=hours) else None
 
 
 YESTERDAY, HOURS_BEFORE = "same-time-yesterday", "mean-of-hours-before"

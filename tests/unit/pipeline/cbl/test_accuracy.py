@@ -108,6 +108,14 @@ def test_fewer_days_are_some_of_the_more_days() -> None:
     assert len(days(few, BUSINESS)) == 3
 
 
+def test_chosen_days_lie_all_over_the_record_and_on_every_weekday() -> None:
+    chosen = days(accuracy.placebo(request({}, days=400), Plan(start_hours=(17,), days=40)), BUSINESS)
+
+    assert {day.weekday() for day in chosen} == {0, 1, 2, 3, 4}
+    middle = MONDAY + timedelta(days=245)
+    assert 10 < sum(day < middle for day in chosen) < 30
+
+
 def test_an_event_begins_by_the_local_clock_on_either_side_of_a_clock_change() -> None:
     events = accuracy.placebo(request({}, days=14, first=date(2026, 2, 28)), Plan(start_hours=(17,), hours=3))
 
@@ -246,8 +254,10 @@ def test_the_best_method_has_the_lowest_error_and_answers_most_events() -> None:
 def test_a_method_that_was_asked_only_half_of_the_events_is_not_the_best() -> None:
     choosy = rule("choosy", day_types="business", minimum_days=1, minimum_other_days=9)
 
-    frame = scored({3: 80.0, 4: 80.0, 5: 80.0}, rule("yesterday"), choosy)
+    # Saturday is the hard question.
+    frame = scored({5: 160.0}, rule("yesterday"), choosy)
 
+    assert (row(frame, "choosy")["rrmse"], row(frame, "yesterday")["rrmse"]) == (0, pytest.approx(3**0.5 / 6))
     assert row(frame, "choosy")["without_baseline"] == pytest.approx(1 / 3)
     assert best(frame).filter(kind=ALL)["method"].unique().to_list() == ["yesterday"]
 
