@@ -116,5 +116,5 @@ def shortfall(found: Answer) -> tuple[int, int, str]:
     """Return need, have and what of the only shortfall; there is no interval then."""
     assert found.intervals.is_empty()
     assert found.adjustments.is_empty()
-    need, have, what = found.shortfalls.select("need", "have", "what").row(0)
+    ((need, have, what),) = found.shortfalls.select("need", "have", "what").rows()
     return need, have, what

@@ -3,15 +3,17 @@
 import importlib.util
 import sys
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from random import Random
 
+import numpy as np
 import polars as pl
 import pytest
 from msgspec.structs import replace as changed
 from polars.testing import assert_frame_equal
 from unit.pipeline.cbl.polars_cases import Row, ask, at, column, flat, hours, request, shortfall, used
 
+from pipeline.cbl import polars_learned
 from pipeline.cbl.request import Request
 from pipeline.cbl.rule import Learned
 from pipeline.errors import ConfigError
@@ -72,12 +74,31 @@ def test_nothing_that_ends_after_the_cut_is_used(ahead: float) -> None:
 
 
 @learns
-def test_what_was_known_is_used() -> None:
-    """A month at 100 kW every other day and 200 on those between: yesterday's load tells today's, if it is known."""
-    rows = flat({day: 100.0 + 100.0 * (day.toordinal() % 2) for day in DAYS})
-    today = 100.0 + 100.0 * (THURSDAY.toordinal() % 2)
+def test_what_was_known_at_the_same_time_of_earlier_days_is_used() -> None:
+    """200 kW in the afternoon of one day and in the evening of the next, in turn: every day has one mean and spread."""
+    evening = {day: (day.toordinal() - THURSDAY.toordinal()) % 2 for day in DAYS}
+    rows: list[Row] = [
+        ("", at(day, hour), 200.0 if 12 + 6 * evening[day] <= hour < 18 + 6 * evening[day] else 100.0)
+        for day in DAYS
+        for hour in range(24)
+    ]
 
-    assert baselines(changed(RULE, ahead_hours=17), request(rows, EVENT)) == pytest.approx([today] * 3, abs=5)
+    assert baselines(changed(RULE, ahead_hours=17), request(rows, EVENT)) == pytest.approx([200.0, 100.0, 100.0], abs=5)
+
+
+def test_what_would_not_have_been_known_of_a_training_day_is_not_learnt_from() -> None:
+    """A day ahead of 17:00, yesterday's load is known until 17:00; the day before yesterday's throughout."""
+    known = polars_learned._known(RULE, request(noisy(), EVENT))
+    day = date(2026, 7, 10)
+    hours_of_day = pl.DataFrame({"day": [day] * 24, "wall": [datetime.combine(day, time(hour)) for hour in range(24)]})
+    targets = hours_of_day.cast({"wall": pl.Datetime("us")})
+
+    features = dict(
+        zip(polars_learned.FEATURES, polars_learned._features(known, request([], EVENT), targets).T, strict=True)
+    )
+
+    assert [hour for hour, load in enumerate(features["lag_1"]) if not np.isnan(load)] == list(range(17))
+    assert not np.isnan(features["lag_2"]).any()
 
 
 @learns

@@ -112,7 +112,7 @@ def test_a_load_so_many_times_as_large_has_so_many_times_the_baseline(name: str,
 
 
 @pytest.mark.parametrize("name", RULES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(asked=histories(gaps=False), constant=st.sampled_from([0.1, 1.0, 12345.678]))
 def test_a_constant_load_gives_itself(name: str, asked: Request, constant: float) -> None:
     found = ask(RULES[name], with_loads(asked, pl.lit(constant)))
@@ -122,7 +122,7 @@ def test_a_constant_load_gives_itself(name: str, asked: Request, constant: float
 
 
 @pytest.mark.parametrize("name", RULES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(asked=histories(), seed=st.integers(0, 99))
 def test_the_order_of_rows_does_not_matter(name: str, asked: Request, seed: int) -> None:
     assert asked.temperatures is not None
@@ -137,14 +137,14 @@ def test_the_order_of_rows_does_not_matter(name: str, asked: Request, seed: int)
 
 
 @pytest.mark.parametrize("name", RULES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(asked=histories())
 def test_a_missing_reading_is_the_same_as_a_row_without_one(name: str, asked: Request) -> None:
     assert_same(ask(RULES[name], replace(asked, loads=asked.loads.drop_nulls())), ask(RULES[name], asked))
 
 
 @pytest.mark.parametrize("name", RULES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(asked=histories())
 def test_an_event_has_either_a_baseline_or_a_shortfall(name: str, asked: Request) -> None:
     found = ask(RULES[name], asked)
