@@ -1,6 +1,6 @@
 """What the scores say, in sentences and a table, each computed from them. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -151,17 +151,30 @@ def _by_weekday(by_first_day: pl.DataFrame, study: Study) -> str:
     )
 
 
-def adjustments(studies: Iterable[Study]) -> str:
+def adjustments(studies: Sequence[Study]) -> str:
     """Return a table: each rule that adjusts, with and without, over the resources and kinds of days of each study."""
     lines = [
         "| study | method | days | cases | worse with it | median RRMSE with | without |",
         "|---|---|---|---:|---:|---:|---:|",
     ]
     lines += [row for study in studies for kind in (BUSINESS, OTHER) for row in _rows(study, kind)]
-    return (
-        "A case is a resource. Before its adjustment a baseline is the mean of the same days of the same answer.\n\n"
-        + "\n".join(lines)
+    told = "Before its adjustment a baseline is the mean of the same days of the same answer; a case is a resource."
+    sums = [line for study in studies for kind in (BUSINESS, OTHER) if (line := _sum(study, kind))]
+    return f"{told}\n\n{_joined(sums)}\n\n{_joined(lines)}"
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines)
+
+
+def _sum(study: Study, kind: str) -> str:
+    """Say in how many cases a market's rule is worse with its adjustment, if there are any cases."""
+    scored = study.overall(kind).filter(
+        pl.col("rrmse").is_not_null(), pl.col("method").is_in(study.adjusted & study.by_rule)
     )
+    worse, days = len(worse_for_adjusting(scored)), scored.select(pl.col("days").max()).to_series().to_list()[0]
+    mark = " (simulated)" if study.simulated else ""
+    return f"- {study.name}{mark}, {kind}: worse in {worse} of {len(scored)}, on {days} days." if len(scored) else ""
 
 
 def _rows(study: Study, kind: str) -> list[str]:

@@ -17,6 +17,7 @@ from pipeline.cbl.accuracy_study import Study
 
 KINDS = (BUSINESS, OTHER)
 UNNAMED = "the load"
+HOURLY_RESOURCES = 4
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Report:
 def report(studies: Sequence[Study], folder: str, opening: str = "", closing: str = "") -> Report:
     """Return the report of *studies*, whose pictures and scores it looks for in *folder*."""
     files = {f"{study.name}.svg": picture(study) for study in studies}
-    scores = pl.concat(study.scores.with_columns(study=pl.lit(study.name)) for study in studies)
+    scores = pl.concat(_listed(study).with_columns(study=pl.lit(study.name)) for study in studies)
     files["scores.csv"] = scores.select("study", pl.exclude("study")).write_csv(float_precision=6)
     parts = [
         "# How far off baselines are",
@@ -44,6 +45,12 @@ def report(studies: Sequence[Study], folder: str, opening: str = "", closing: st
     return Report("\n\n".join(part for part in parts if part) + "\n", files)
 
 
+def _listed(study: Study) -> pl.DataFrame:
+    """Return the scores that are written beside the report; those of single hours where the resources are few."""
+    few = len(study.resources) <= HOURLY_RESOURCES
+    return study.scores.filter(pl.col("hour").is_null() | few)
+
+
 def _how(plan: Plan, folder: str) -> str:
     hours = ", ".join(f"{hour}:00" for hour in plan.start_hours)
     return (
@@ -54,7 +61,7 @@ def _how(plan: Plan, folder: str) -> str:
         f"reduction is overstated. The gate is an RRMSE of {GATE:.0%} (AEMO found, PJM unverified), tried on "
         f"{GATE_DAYS} days; on fewer a verdict is indicative. A method that lacked a baseline on more than "
         f"{MOST_WITHOUT:.0%} of the events is not called the best. Intervals of one day are not independent: mind the "
-        "number of days. CV(RMSE), NMBE (ASHRAE Guideline 14, p = 1) and every hour by itself: "
+        "number of days. CV(RMSE), NMBE (ASHRAE Guideline 14, p = 1), and for few resources every hour by itself: "
         f"`{folder}/scores.csv`. Definitions: `accuracy_scores.py`."
     )
 
@@ -93,7 +100,9 @@ def matrix(study: Study, kind: str) -> str:
         _line(["RRMSE, bias", *(one or UNNAMED for one in resources)]),
         _line(["---", *(["---:"] * len(resources))]),
     ]
-    lines += [_line([f"`{rule.method}`", *(cells[rule.method, one] for one in resources)]) for rule in study.rules]
+    lines += [
+        _line([f"`{rule.method}`", *(cells.get((rule.method, one), "–") for one in resources)]) for rule in study.rules
+    ]
     legend = (
         "Bold: the best. ✗: above the gate. ▲: worse than before its own adjustment. (n %): of the events without a "
     )
@@ -107,7 +116,7 @@ def _cell(row: dict[str, float | str | None], winners: set[tuple[str, str]]) -> 
     text = f"{error:.1%}, {bias:+.1%}"
     text = f"**{text}**" if (row["resource"], row["method"]) in winners else text
     marks = f"{' ✗' if error > GATE else ''}{' ▲' if error > before else ''}"
-    return text + marks + (f" ({without:.0%})" if without else "")
+    return text + marks + (f" ({without:.1%})" if without else "")
 
 
 def _line(cells: Sequence[str]) -> str:

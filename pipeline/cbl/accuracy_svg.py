@@ -57,7 +57,7 @@ def dots(title: str, rows: Sequence[tuple[str, Sequence[Dot]]], gate: float) -> 
             for dot in row:
                 yield from _dot(dot, y, x)
 
-    legend = f"● as the rule says   ○ before its adjustment   dashed: {gate:.0%}   a pair a resource"
+    legend = f"● as the rule says · ○ before its adjustment · dashed: {gate:.0%} · a pair a resource"
     return _page(title, legend, bottom + BOTTOM, parts())
 
 

@@ -238,8 +238,8 @@ def _market(name: str, zone: str, hours: pl.DataFrame) -> Series:
         notes=(
             "The load of a system, smoother than any site's.",
             (
-                f"{gaps:,} of {len(hours):,} hours were missing or screened out by the source, whose imputed values "
-                "are not used: gaps."
+                f"{name}: {gaps:,} of {len(hours):,} hours were missing or screened out by the source, whose imputed "
+                "values are not used: gaps."
             ),
             "Stamps of hours that end were moved to their start.",
         ),

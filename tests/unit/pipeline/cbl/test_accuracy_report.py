@@ -149,7 +149,9 @@ def test_rules_that_a_short_record_silences_are_named() -> None:
 
 
 def test_what_an_adjustment_is_worth_counts_resources() -> None:
-    rows = accuracy_finding.adjustments([studied(*TWO)]).splitlines()
+    rows = accuracy_finding.adjustments([studied(*TWO, simulated=True)]).splitlines()
+
+    assert "- loads (simulated), business days: worse in 1 of 2, on 10 days." in rows
 
     assert rows[-1] == "| loads | `caiso-10-in-10` | business days | 2 | 1 | 15.0% | 14.5% |"
 
@@ -173,6 +175,20 @@ def test_scores_are_all_in_the_table_beside_the_report() -> None:
 
 def places(picture: str, kind: str) -> list[float]:
     return [float(one.attrib["cx"]) for one in ET.fromstring(picture).iter() if one.attrib.get("class") == kind]
+
+
+def test_single_hours_are_listed_where_the_resources_are_few() -> None:
+    many = [score("caiso-10-in-10", name, 0.1, hour=hour) for name in "abcde" for hour in (None, 7)]
+
+    few, more = (pl.read_csv(report([studied(*rows)], "x").files["scores.csv"].encode()) for rows in (many[:8], many))
+
+    assert (len(few), len(more)) == (8, 5)
+
+
+def test_a_share_of_events_without_a_baseline_is_told_even_where_it_is_small() -> None:
+    rows = (score("caiso-10-in-10", "a", 0.05, without_baseline=0.003), *TWO[1:4])
+
+    assert "**5.0%, +0.0%** (0.3%)" in matrix(studied(*rows), BUSINESS)
 
 
 def test_a_picture_puts_larger_errors_further_right_and_what_was_before_beside_them() -> None:
