@@ -100,6 +100,12 @@ def test_a_reading_missing_in_the_window_is_a_shortfall() -> None:
     assert found.adjustments.is_empty()
 
 
+def test_who_is_short_of_days_is_told_nothing_of_the_window() -> None:
+    found = answered(matching(minimum_days=2, adjustment="ratio", **WINDOW), evening(40, None, 999, 10, 20))
+
+    assert short(found) == [(2, 1, "like days with complete readings within 10 days of the event")]
+
+
 def test_a_day_without_a_reading_in_the_window_is_passed_over() -> None:
     history = pl.concat(
         [loads({july(22): {14: 1, 17: 1, 18: 1}}), loads({july(21): {14: 100, 15: 100, 17: 50, 18: 50}})]
