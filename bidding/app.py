@@ -37,7 +37,7 @@ from bidding.settings import Settings
 from bidding.signing import Signer
 from bidding.submit import Submitter
 from pipeline import plugins
-from pipeline.baselines import Method
+from pipeline.cbl import single
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, FirmwattError, VenueError
 from pipeline.interval import Interval
@@ -152,9 +152,8 @@ class Desk:
         self, settings: Settings, market: Market, *, book: Book, world: World, signer: Signer, sender: Sender
     ) -> None:
         bidding = settings.bidding
-        plugin = plugins.load("pipeline.baselines", market.rules.baseline_method)
-        method: Method = plugin.baseline
-        look_back = LookBack(plugin.LOOK_BACK_DAYS, plugin.REACH)
+        method = single.method(market.rules.baseline_method)
+        look_back = LookBack(method.look_back.days, method.reach)
         history = History(bidding.archive, world, settings.site.interval, look_back)
         self._settings, self._market, self._book, self._world = settings, market, book, world
         self._clock = settings.clock

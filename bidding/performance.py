@@ -17,8 +17,8 @@ from decimal import Decimal
 import polars as pl
 
 from bidding.markets import MeterReading, Rules
-from pipeline.baselines import Baseline, Event, Method
 from pipeline.calendar import Calendar
+from pipeline.cbl.single import Baseline, Event, Method
 from pipeline.errors import InsufficientDataError
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Performance
@@ -29,7 +29,7 @@ HISTORY_SCHEMA = pl.Schema([("start", pl.Datetime("us", "UTC")), ("load_kw", pl.
 
 @dataclass(frozen=True)
 class LookBack:
-    """How much history a baseline method rests on; its module says so."""
+    """How much history a baseline method rests on; its rule says so."""
 
     days: int
     reach: timedelta

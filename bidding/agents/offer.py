@@ -14,7 +14,7 @@ from bidding.performance import baseline_of, calendar_of, events
 from bidding.rules import check
 from bidding.settings import Bidding
 from bidding.submit import Submitter
-from pipeline.baselines import Baseline, Method
+from pipeline.cbl.single import Baseline, Method
 from pipeline.errors import InsufficientDataError
 from pipeline.interval import Interval, floor
 from pipeline.messages.market import Offer

@@ -11,7 +11,7 @@ from bidding.ledger import OURS, MeterReport
 from bidding.markets import Market, MeterReading, Rules
 from bidding.settings import Bidding
 from bidding.settlement import Difference
-from pipeline.baselines import Method
+from pipeline.cbl.single import Method
 from pipeline.errors import InsufficientDataError, VenueError
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, OfferState, Statement

@@ -45,7 +45,7 @@ class Rules(Document):
     horizon_s: int
     """Offers open this long before the interval starts."""
     baseline_method: str
-    """Plug-in name in `pipeline.baselines`."""
+    """Name in `pipeline.cbl.methods`."""
     shortfall_factor: Decimal
     """A missing MWh costs this many times the clearing price."""
     energy_decimals: int

@@ -46,7 +46,7 @@ class Rules(Wire):
     horizon_s: int
     notice_s: int
     """A dispatch instruction appears this long before its interval starts."""
-    baseline_method: str = "caiso_10_in_10"
+    baseline_method: str = "caiso-10-in-10"
     shortfall_factor: Decimal
     energy_decimals: int
     rounding: tuple[str, ...] = ROUNDING

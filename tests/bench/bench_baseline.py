@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 import polars as pl
 from unit.pipeline.baseline_sql import baseline_sql
 
-from pipeline.baselines import Event
-from pipeline.baselines.caiso_10_in_10 import baseline
 from pipeline.calendar import Calendar
+from pipeline.cbl.single import Event, method
 from pipeline.interval import Interval
 
+baseline = method("caiso-10-in-10")
 ZONE, ROUNDS = "America/Los_Angeles", 10
 MINUTE = timedelta(minutes=1)
 

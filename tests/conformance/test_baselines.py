@@ -1,98 +1,179 @@
-"""What every baseline must do. A new file in `pipeline/baselines/` is tested here unasked."""
+"""What every baseline must do. A new file in `pipeline/cbl/methods/` is tested here unasked, on both engines."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from math import sin
 from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 
-from pipeline import plugins
-from pipeline.baselines import Event, Method
 from pipeline.calendar import Calendar
-from pipeline.errors import InsufficientDataError
+from pipeline.cbl import duckdb_engine, methods, polars_engine
+from pipeline.cbl.answer import Answer
+from pipeline.cbl.request import CONTROL, LOADS, NOMINATIONS, TEMPERATURES, Request, days_of, one_event
+from pipeline.cbl.rule import AroundEvent, DayMatching, Learned, Level, Reference, Regression, Rule
 from pipeline.interval import Interval
 
-PACKAGE = "pipeline.baselines"
 PACIFIC = Calendar("America/Los_Angeles")
 HOUR = timedelta(hours=1)
+HISTORY_DAYS = 100
+Engine = Callable[[Rule, Request], Answer]
+ENGINES: dict[str, Engine] = {"polars": polars_engine.answer, "duckdb": duckdb_engine.answer}
 
 
-@pytest.fixture(params=plugins.available(PACKAGE))
-def method(request: pytest.FixtureRequest) -> Method:
-    found: Method = plugins.load(PACKAGE, request.param).baseline
+def newest(name: str) -> Rule:
+    """Return the newest version of a method, with the figures it wants from the two sides of a contract."""
+    rule = methods.load(name)[-1]
+    return rule.with_parameters({"level_kw": "1500"}) if isinstance(rule.parameters, Level) else rule
+
+
+@pytest.fixture(params=methods.names())
+def rule(request: pytest.FixtureRequest) -> Rule:
+    found = newest(request.param)
+    if isinstance(found.parameters, Learned):
+        pytest.importorskip("sklearn", reason="house-ml needs the extra ml")
+    if isinstance(found.parameters, Regression) and found.parameters.terms == "degree-days":
+        return found.with_parameters({"look_back_days": "80", "minimum_days": "5"})
     return found
 
 
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, rule: Rule) -> Engine:
+    if isinstance(rule.parameters, Learned) and request.param != "polars":
+        pytest.skip(f"{rule.method} has one engine, polars")
+    return ENGINES[request.param]
+
+
 @pytest.fixture(params=[date(2026, 3, 8), date(2026, 7, 23), date(2026, 11, 1)], ids=["23 h", "24 h", "25 h"])
-def event(request: pytest.FixtureRequest) -> Event:
+def event(request: pytest.FixtureRequest) -> Interval:
     """Two hours from five in the afternoon, on an ordinary day and on both clock-change days."""
     start = datetime.combine(request.param, datetime.min.time(), ZoneInfo(PACIFIC.timezone)).replace(hour=17)
-    return Event(Interval(start.astimezone(UTC), start.astimezone(UTC) + 2 * HOUR))
+    return Interval(start.astimezone(UTC), start.astimezone(UTC) + 2 * HOUR)
 
 
-def history(event: Event, grid: timedelta = HOUR) -> pl.DataFrame:
-    """Return sixty days that rise and fall with the hour of the day and drift with the day, to the event's end."""
-    end = event.interval.end
-    starts = [end - grid * (index + 1) for index in range(60 * 24 * (HOUR // grid))]
-    loads = [1000.0 + 10 * start.hour + start.day + start.minute for start in starts]
-    return pl.DataFrame(
-        {"start": starts, "load_kw": loads}, schema={"start": pl.Datetime("us", "UTC"), "load_kw": pl.Float64}
+def starts_until(end: datetime, grid: timedelta, days: int) -> list[datetime]:
+    return [end - grid * (index + 1) for index in range(days * 24 * (HOUR // grid))]
+
+
+def asked(
+    event: Interval, grid: timedelta = HOUR, factor: float = 1.0, *, flat: bool = False, outage: tuple[date, ...] = ()
+) -> Request:
+    """
+    Return a request with all that any rule may want.
+
+    The load rises and falls with the hour of the day and drifts from day to day, through the end of the event's day.
+    """
+    last = PACIFIC.bounds(PACIFIC.day_of(event.start)).end
+    starts = starts_until(last, grid, HISTORY_DAYS)
+    load = [777.0 if flat else 1000.0 + 10 * start.hour + start.day + start.minute / 60 for start in starts]
+    hours = starts_until(last, HOUR, HISTORY_DAYS)
+    in_event = [piece.start for piece in event.split(grid)]
+    customers = [(f"c{number}", start, factor * 900.0 + number) for number in range(150) for start in in_event]
+    return Request(
+        loads=pl.DataFrame(
+            {"resource": [""] * len(starts), "start": starts, "load_kw": [factor * one for one in load]}, schema=LOADS
+        ),
+        grid=grid,
+        events=one_event(event),
+        calendar=PACIFIC,
+        outage_days=days_of(outage),
+        temperatures=pl.DataFrame(
+            {"start": hours, "celsius": [20 + 15 * sin(start.timestamp() / 500_000) for start in hours]},
+            schema=TEMPERATURES,
+        ),
+        nominations=pl.DataFrame(
+            [("", start, factor * 950.0, event.start - timedelta(days=1)) for start in in_event],
+            schema=NOMINATIONS,
+            orient="row",
+        ),
+        control=pl.DataFrame(customers, schema=CONTROL, orient="row"),
     )
 
 
-def test_constant_load_gives_itself(method: Method, event: Event) -> None:
-    flat = history(event).with_columns(load_kw=pl.lit(777.0))
-
-    assert method(flat, event, PACIFIC).intervals["baseline_kw"].to_list() == pytest.approx([777.0, 777.0])
-
-
-def test_scaling_load_scales_the_baseline(method: Method, event: Event) -> None:
-    once = method(history(event), event, PACIFIC)
-    thrice = method(history(event).with_columns(pl.col("load_kw") * 3), event, PACIFIC)
-
-    assert thrice.baseline_kw == pytest.approx(3 * once.baseline_kw)
+def baseline_kw(answer: Answer) -> list[float]:
+    assert answer.shortfalls.is_empty(), answer.shortfalls.to_dicts()
+    found: list[float] = answer.intervals.sort("start")["baseline_kw"].to_list()
+    return found
 
 
-def test_load_at_and_after_the_start_of_the_event_changes_nothing(method: Method, event: Event) -> None:
-    seen = history(event)
-    unseen = seen.filter(pl.col("start") < event.interval.start)
-
-    assert method(seen, event, PACIFIC).intervals.equals(method(unseen, event, PACIFIC).intervals)
+def rests_on_history(rule: Rule) -> bool:
+    return not isinstance(rule.parameters, Level | Reference)
 
 
-def test_the_order_of_the_rows_changes_nothing(method: Method, event: Event) -> None:
-    mixed = history(event).sample(fraction=1.0, shuffle=True, seed=1)
+def test_both_engines_agree(rule: Rule, event: Interval) -> None:
+    if isinstance(rule.parameters, Learned):
+        pytest.skip(f"{rule.method} has one engine, polars")
+    for grid in (HOUR, timedelta(minutes=15)):
+        one, other = (baseline_kw(engine(rule, asked(event, grid))) for engine in ENGINES.values())
 
-    assert method(mixed, event, PACIFIC).baseline_kw == pytest.approx(
-        method(history(event), event, PACIFIC).baseline_kw
+        assert one == pytest.approx(other, abs=1e-9)
+
+
+def test_constant_load_gives_itself(rule: Rule, engine: Engine, event: Interval) -> None:
+    if not rests_on_history(rule):
+        pytest.skip(f"{rule.method} does not rest on the resource's own load")
+
+    assert baseline_kw(engine(rule, asked(event, flat=True))) == pytest.approx([777.0, 777.0])
+
+
+def test_scaling_load_scales_the_baseline(rule: Rule, engine: Engine, event: Interval) -> None:
+    if isinstance(rule.parameters, Level):
+        pytest.skip(f"{rule.method} is a figure agreed on beforehand")
+    once, thrice = baseline_kw(engine(rule, asked(event))), baseline_kw(engine(rule, asked(event, factor=3.0)))
+
+    more = 2 * 74.5 if isinstance(rule.parameters, Reference) and rule.parameters.source == "control" else 0.0
+    assert [3 * one - more for one in once] == pytest.approx(thrice), "the mean of 0 to 149 is not scaled"
+
+
+def test_load_at_and_after_the_start_of_the_event_changes_nothing(rule: Rule, engine: Engine, event: Interval) -> None:
+    parameters = rule.parameters
+    looks_on = (isinstance(parameters, AroundEvent) and parameters.after_to_hours > 0) or (
+        isinstance(parameters, DayMatching) and parameters.rank_by == "shape" and parameters.match == "outside-event"
     )
+    if looks_on:
+        pytest.skip(f"{rule.method} compares with hours after the event, as its rule says")
+    seen = asked(event)
+    later = pl.col("start") >= event.start
+    other = seen.loads.with_columns(load_kw=pl.when(later).then(1.0).otherwise("load_kw"))
+
+    answer = engine(rule, Request(**{**vars(seen), "loads": other}))
+
+    assert baseline_kw(answer) == pytest.approx(baseline_kw(engine(rule, seen)))
 
 
-@pytest.mark.parametrize("grid", [timedelta(minutes=1), timedelta(minutes=15), HOUR])
-def test_the_answer_is_on_the_grid_of_the_history(method: Method, event: Event, grid: timedelta) -> None:
-    found = method(history(event, grid), event, PACIFIC).intervals
+def test_the_order_of_the_rows_changes_nothing(rule: Rule, engine: Engine, event: Interval) -> None:
+    sorted_ = asked(event)
+    mixed = Request(**{**vars(sorted_), "loads": sorted_.loads.sample(fraction=1.0, shuffle=True, seed=1)})
 
-    assert found["start"].to_list() == [piece.start for piece in event.interval.split(grid)]
-
-
-def test_days_that_are_not_there_are_an_error_and_never_a_number(method: Method, event: Event) -> None:
-    short = history(event).filter(pl.col("start") > event.interval.start - timedelta(days=2))
-
-    with pytest.raises(InsufficientDataError):
-        method(short, event, PACIFIC)
+    assert baseline_kw(engine(rule, mixed)) == pytest.approx(baseline_kw(engine(rule, sorted_)))
 
 
-def test_an_excluded_day_is_not_used_while_there_are_others(method: Method, event: Event) -> None:
-    first = method(history(event), event, PACIFIC).days_used[0]
-    outage = Event(event.interval, outage_days=frozenset({first}))
+def test_the_answer_is_on_the_grid_of_the_history(rule: Rule, engine: Engine, event: Interval) -> None:
+    for grid in (timedelta(minutes=5), timedelta(minutes=15), HOUR):
+        answer = engine(rule, asked(event, grid))
 
-    assert first not in method(history(event), outage, PACIFIC).days_used
+        assert answer.intervals["start"].sort().to_list() == [piece.start for piece in event.split(grid)]
 
 
-def test_it_says_by_what_rule_and_which_days(method: Method, event: Event) -> None:
-    found = method(history(event), event, PACIFIC)
+def test_readings_that_are_not_there_are_a_shortfall_and_never_a_number(
+    rule: Rule, engine: Engine, event: Interval
+) -> None:
+    if not rests_on_history(rule):
+        pytest.skip(f"{rule.method} does not rest on the resource's own load")
+    whole = asked(event)
+    nothing = Request(**{**vars(whole), "loads": whole.loads.with_columns(load_kw=pl.lit(None, pl.Float64))})
 
-    assert found.method in plugins.available(PACKAGE)
-    assert found.version
-    assert found.days_used
-    assert set(found.days_used).isdisjoint(excluded.day for excluded in found.days_excluded)
+    answer = engine(rule, nothing)
+
+    assert answer.intervals.is_empty()
+    assert answer.shortfalls.select("need", "have").row(0)[1] < answer.shortfalls["need"][0]
+
+
+def test_an_excluded_day_is_not_used_while_there_are_others(rule: Rule, engine: Engine, event: Interval) -> None:
+    if not isinstance(rule.parameters, DayMatching | Regression):
+        pytest.skip(f"{rule.method} uses no days before the event's own")
+    first = engine(rule, asked(event)).days.filter("used")["day"].max()
+    assert isinstance(first, date)
+
+    assert first not in engine(rule, asked(event, outage=(first,))).days.filter("used")["day"].to_list()

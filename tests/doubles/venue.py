@@ -113,7 +113,7 @@ def offer(
         ),
         currency="USD",
         as_of=start - timedelta(minutes=5),
-        baseline_method="caiso_10_in_10",
+        baseline_method="caiso-10-in-10",
         baseline_kw=1234.5,
         firm_kw=287.25,
         confidence=0.95,

@@ -92,7 +92,7 @@ def test_every_command_and_plugin_is_mentioned_somewhere() -> None:
     for name in PARTS:
         assert f"firmwatt {name}" in pages, name
     families = ("sources", "engines", "mappings", "levers", "admission")
-    for package in ("bidding.markets", "pipeline.baselines", *(f"collectors.{family}" for family in families)):
+    for package in ("bidding.markets", "pipeline.cbl.methods", *(f"collectors.{family}" for family in families)):
         for name in plugins.available(package):
             assert name in pages, f"{package}.{name}"
 

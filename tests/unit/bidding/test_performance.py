@@ -23,17 +23,16 @@ from bidding.performance import (
     reading,
     windows,
 )
-from pipeline.baselines import Baseline
-from pipeline.baselines.caiso_10_in_10 import LOOK_BACK_DAYS, REACH
-from pipeline.baselines.caiso_10_in_10 import baseline as caiso
 from pipeline.calendar import Calendar
+from pipeline.cbl.single import Baseline, method
 from pipeline.errors import InsufficientDataError
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Performance
 
 PACIFIC = Calendar("America/Los_Angeles")
 HOUR = timedelta(hours=1)
-LOOK_BACK = LookBack(LOOK_BACK_DAYS, REACH)
+caiso = method("caiso-10-in-10")
+LOOK_BACK = LookBack(caiso.look_back.days, caiso.reach)
 
 
 def hour(day: str, ending: int) -> Interval:
@@ -156,7 +155,7 @@ def figure(delivered_kw: float) -> Performance:
     """Return the performance on an award of 500 kW."""
     base = pl.DataFrame({"start": [INTERVAL.start], "unadjusted_kw": [500.0], "baseline_kw": [500.0]})
     load_kwh = (500.0 - delivered_kw) * INTERVAL.hours
-    known = Baseline("caiso_10_in_10", "1", base, 1.0, 1.0, (), ())
+    known = Baseline("caiso-10-in-10", "1", base, 1.0, 1.0, (), ())
     return perform(award("0.5"), known, Metered(INTERVAL, load_kwh, 1.0, simulated=True), "site-1")
 
 

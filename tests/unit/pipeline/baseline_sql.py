@@ -1,7 +1,7 @@
 """
 The 10-in-10 baseline a second time, in DuckDB SQL, from the rule's text alone: what the Polars one must agree with.
 
-Shares no code with `pipeline.baselines`. None where days or adjustment hours are short.
+Shares no code with `pipeline.cbl`. None where days or adjustment hours are short.
 """
 
 from dataclasses import dataclass

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.pipeline.baseline_sql import baseline_sql
 
-from pipeline.baselines import Baseline, Event, ExcludedDay, grid_of
-from pipeline.baselines.caiso_10_in_10 import baseline
 from pipeline.calendar import Calendar
+from pipeline.cbl.single import Baseline, Event, ExcludedDay, grid_of, method
 from pipeline.errors import ConfigError, InsufficientDataError
 from pipeline.interval import Interval
 
 ZONE = "America/Los_Angeles"
+baseline = method("caiso-10-in-10")
 PACIFIC = Calendar(ZONE)
 HOUR = timedelta(hours=1)
 EVENT_DAY = date(2026, 7, 23)
@@ -140,7 +140,7 @@ def test_too_few_days_is_an_error_that_says_how_many() -> None:
         pl.col("start").dt.convert_time_zone(ZONE).dt.date().is_in([*keep, EVENT_DAY])
     )
 
-    with pytest.raises(InsufficientDataError, match=r"need 5 similar days.*have 4"):
+    with pytest.raises(InsufficientDataError, match=r"need 5 like days.*have 4"):
         baseline(history, event(), PACIFIC)
 
 
