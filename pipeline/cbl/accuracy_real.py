@@ -49,8 +49,9 @@ def main(argv: list[str]) -> int:
         for day in (series.FIRST_DAY + timedelta(days=number) for number in range(WEEK))
     )
     folder = path.stem.lower()
-    opening = f"`make baseline-accuracy` writes this page.\n\n## Finding for AI load\n\n{accuracy_finding.ai_load(fleets, buildings, shifted)}\n\n{_shown(folder)}"
-    made = report([fleets, buildings, learned, regions], folder, opening)
+    finding = accuracy_finding.ai_load(fleets, buildings, shifted)
+    parts = ("`make baseline-accuracy` writes this page.", "## Finding for AI load", finding, _shown(folder))
+    made = report([fleets, buildings, learned, regions], folder, opening="\n\n".join(parts))
     accuracy_cli.write(replace(made, files=made.files | {"llm-load.svg": load_picture(llm)}), path)
     return 0
 
