@@ -22,7 +22,7 @@ WHERE have < need;
 
 UNTOUCHED = """
 CREATE OR REPLACE TEMP TABLE adjustments AS
-SELECT event, resource, 'none' AS kind, 1e0 AS raw, 1e0 AS applied, false AS capped
+SELECT event, resource, 'none' AS kind, CAST(NULL AS DOUBLE) AS raw, 1e0 AS applied, false AS capped
 FROM pairs ANTI JOIN shortfalls USING (event, resource);
 """
 

@@ -86,10 +86,10 @@ def test_there_is_no_ratio_to_a_baseline_of_zero() -> None:
     assert column(found, "baseline_kw") == [100, 200]
 
 
-def test_without_an_adjustment_the_ratio_is_one() -> None:
+def test_without_an_adjustment_there_is_nothing_raw_and_one_is_applied() -> None:
     found = answered(matching(), evening(40, 60, 999, 10, 20))
 
-    assert found.adjustments.row(0) == (0, ONE, "none", 1.0, 1.0, False)
+    assert found.adjustments.row(0) == (0, ONE, "none", None, 1.0, False)
 
 
 def test_a_reading_missing_in_the_window_is_a_shortfall() -> None:
