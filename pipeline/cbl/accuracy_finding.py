@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from pipeline.cbl.accuracy import ALL, BUSINESS, GATE, HOURS_BEFORE, OTHER, YESTERDAY
-from pipeline.cbl.accuracy_scores import beaten_by, best, worse_for_adjusting
+from pipeline.cbl.accuracy_scores import ALIKE, beaten_by, best, worse_for_adjusting
 from pipeline.cbl.accuracy_study import Study
 
 
@@ -106,7 +106,8 @@ def _by_hour(study: Study) -> pl.DataFrame:
 
 
 def _largest(worse: pl.DataFrame, *more: str) -> pl.DataFrame:
-    ordered = worse.sort(pl.col("rrmse") - pl.col("rrmse_unadjusted"), descending=True)
+    by = (pl.col("rrmse") - pl.col("rrmse_unadjusted")).round(9)
+    ordered = worse.sort(by, "method", "resource", descending=[True, False, False])
     return ordered.select("method", "resource", *more, "rrmse", "rrmse_unadjusted")
 
 
@@ -181,7 +182,7 @@ def _rows(study: Study, kind: str) -> list[str]:
     scored = study.overall(kind).filter(pl.col("rrmse").is_not_null(), pl.col("method").is_in(study.adjusted))
     summed = scored.group_by("method").agg(
         count=pl.len(),
-        worse=(pl.col("rrmse") > pl.col("rrmse_unadjusted")).sum(),
+        worse=(pl.col("rrmse") > pl.col("rrmse_unadjusted") + ALIKE).sum(),
         adjusted=pl.col("rrmse").median(),
         before=pl.col("rrmse_unadjusted").median(),
     )

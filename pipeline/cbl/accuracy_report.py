@@ -12,7 +12,7 @@ import polars as pl
 from pipeline.cbl import accuracy_finding as finding
 from pipeline.cbl import accuracy_svg as svg
 from pipeline.cbl.accuracy import BUSINESS, GATE, GATE_DAYS, MOST_WITHOUT, OTHER, Plan
-from pipeline.cbl.accuracy_scores import best
+from pipeline.cbl.accuracy_scores import ALIKE, best
 from pipeline.cbl.accuracy_study import Study
 
 KINDS = (BUSINESS, OTHER)
@@ -115,7 +115,7 @@ def _cell(row: dict[str, float | str | None], winners: set[tuple[str, str]]) -> 
         return "–"
     text = f"{error:.1%}, {bias:+.1%}"
     text = f"**{text}**" if (row["resource"], row["method"]) in winners else text
-    marks = f"{' ✗' if error > GATE else ''}{' ▲' if error > before else ''}"
+    marks = f"{' ✗' if error > GATE else ''}{' ▲' if error > before + ALIKE else ''}"
     return text + marks + (f" ({without:.1%})" if without else "")
 
 

@@ -19,6 +19,9 @@ import polars as pl
 from pipeline.cbl.accuracy import ALL, GATE, GATE_DAYS, MOST_WITHOUT
 
 GROUP = ("resource", "kind", "hour")
+ALIKE = 1e-9
+"""Errors that differ by less are equal: two rules of the same numbers differ in the last digits of their sums."""
+ORDER = pl.col("rrmse").round(9)
 SCORES = pl.Schema(
     {
         "method": pl.String(),
@@ -78,7 +81,7 @@ def scores(errors: pl.DataFrame, metered: pl.DataFrame, methods: tuple[str, ...]
             indicative=pl.col("days") < GATE_DAYS,
         )
         .select(SCORES.names())
-        .sort("resource", "kind", "hour", "rrmse", "method", nulls_last=True)
+        .sort(*GROUP, ORDER, "method", nulls_last=True)
     )
 
 
@@ -107,14 +110,14 @@ def best(scored: pl.DataFrame) -> pl.DataFrame:
     """
     return (
         scored.filter(pl.col("rrmse").is_not_null(), pl.col("without_baseline") <= MOST_WITHOUT)
-        .sort(*GROUP, "rrmse", "method")
+        .sort(*GROUP, ORDER, "method")
         .unique(GROUP, keep="first", maintain_order=True)
     )
 
 
 def worse_for_adjusting(scored: pl.DataFrame) -> pl.DataFrame:
     """Return the rows whose baseline is further from the load than it was before its adjustment."""
-    return scored.filter(pl.col("rrmse") > pl.col("rrmse_unadjusted"))
+    return scored.filter(pl.col("rrmse") > pl.col("rrmse_unadjusted") + ALIKE)
 
 
 def beaten_by(scored: pl.DataFrame, reference: str) -> pl.DataFrame:

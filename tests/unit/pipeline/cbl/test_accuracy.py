@@ -251,6 +251,15 @@ def test_the_best_method_has_the_lowest_error_and_answers_most_events() -> None:
     assert len(found.filter(pl.col("hour").is_null(), kind=ALL)) == 1
 
 
+def test_of_two_that_are_equal_but_for_the_last_digit_the_first_by_name_is_the_best() -> None:
+    pair = (rule("b"), rule("a"))
+    frame = scored({5: 150.0}, *pair)
+    tilted = frame.with_columns(rrmse=pl.col("rrmse") + pl.when(method="a").then(1e-15).otherwise(0.0))
+
+    assert set(best(tilted)["method"]) == {"a"}
+    assert worse_for_adjusting(tilted).is_empty()
+
+
 def test_a_method_that_was_asked_only_half_of_the_events_is_not_the_best() -> None:
     choosy = rule("choosy", day_types="business", minimum_days=1, minimum_other_days=9)
 
