@@ -107,9 +107,9 @@ CREATE OR REPLACE TEMP TABLE kept AS
 SELECT event, resource, day, $used AS used FROM pool JOIN asked USING (event);
 
 CREATE OR REPLACE TEMP TABLE shortfalls AS
-SELECT event, resource, CAST(minimum AS BIGINT) AS need, count(day) AS have, $what AS what
+SELECT event, resource, CAST(greatest(minimum, $fewest) AS BIGINT) AS need, count(day) AS have, $what AS what
 FROM pairs JOIN asked USING (event) LEFT JOIN pool USING (event, resource)
-GROUP BY event, resource, minimum HAVING count(day) < minimum;
+GROUP BY event, resource, minimum HAVING count(day) < greatest(minimum, $fewest);
 """
 
 TOLD = """
@@ -232,5 +232,7 @@ def _candidates(rule: DayMatching) -> str:
 
 
 def _pool(rule: DayMatching) -> str:
+    """Ask for a day at least, and where the highest and the lowest are dropped for one more than these."""
+    fewest = 3 if rule.keep == "middle" else 1
     what = f"like days with complete readings within {rule.look_back_days} days of the event"
-    return filled(POOL, fill_up=rule.fill_up, used=Fragment(USED[rule.keep]), what=what)
+    return filled(POOL, fill_up=rule.fill_up, fewest=fewest, used=Fragment(USED[rule.keep]), what=what)

@@ -242,6 +242,13 @@ def test_middle_drops_the_newer_of_two_highest_and_the_older_of_two_lowest() -> 
     assert column(found, "baseline_kw") == [11.0]
 
 
+def test_nothing_is_in_the_middle_of_two_days_and_no_days_have_no_mean() -> None:
+    """The rule may ask for fewer days: there is a baseline of none of them, and none that is null."""
+    assert short(answered(matching(keep="middle"), asked(flat(before(10, 12))))) == [(3, 2, WITHIN_10)]
+    assert column(answered(matching(keep="middle"), asked(flat(before(10, 12, 11)))), "baseline_kw") == [11.0]
+    assert short(answered(matching(minimum_days=0), asked(flat({EVENT_DAY: 1})))) == [(1, 0, WITHIN_10)]
+
+
 def test_nothing_after_the_event_is_looked_at_by_a_rule_that_looks_before_it() -> None:
     later = flat({EVENT_DAY + timedelta(days=day): 1000 for day in range(1, 9)})
 
