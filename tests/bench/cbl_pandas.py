@@ -26,6 +26,8 @@ class History:
 
     by_instant: pd.Series
     by_clock: pd.Series
+    day_means: pd.Series
+    """Of local days without a gap."""
     calendar: Calendar
     grid: timedelta
 
@@ -34,14 +36,17 @@ def history(starts: pd.DatetimeIndex, load_kw: pd.Series, calendar: Calendar, gr
     """Return readings without those that are missing; of a repeated hour the first stands in the local clock."""
     by_instant = pd.Series(load_kw.to_numpy(), index=starts).dropna().sort_index()
     by_clock = by_instant.tz_convert(calendar.timezone).tz_localize(None)
-    return History(by_instant, by_clock[~by_clock.index.duplicated()], calendar, grid)
+    by_clock = by_clock[~by_clock.index.duplicated()]
+    days = by_clock.groupby(by_clock.index.date).agg(["mean", "size"])
+    whole = [min(calendar.bounds(day).length, timedelta(hours=24)) // grid for day in days.index]
+    return History(by_instant, by_clock, days["mean"][days["size"] == whole], calendar, grid)
 
 
 def supports(parameters: object) -> bool:
     """Tell whether `baseline` follows these parameters."""
     if isinstance(parameters, AroundEvent):
         return True
-    return isinstance(parameters, DayMatching) and parameters.rank_by == "event-hours"
+    return isinstance(parameters, DayMatching) and parameters.rank_by in {"event-hours", "day"}
 
 
 def baseline(
@@ -59,7 +64,7 @@ def baseline(
     )
     slots = window.union(event) if rule.adjustment != "none" else event
     days = _like_days(rule, known, start, slots, event)
-    pool = _averaged(rule, days, _day(known, start), known.calendar)
+    pool = _averaged(rule, days, _day(known, start), known)
     if pool is None:
         return None
     unadjusted = pool.groupby("start")["load_kw"].mean()
@@ -81,7 +86,9 @@ def _around(
     after = pd.date_range(
         end + rule.after_from_hours * hour, end + rule.after_to_hours * hour, freq=known.grid, inclusive="left"
     )
-    readings = known.by_instant.reindex(before.union(after))
+    # Of no length at all pandas makes a range of one.
+    window = before.union(after) if rule.after_to_hours > rule.after_from_hours else before
+    readings = known.by_instant.reindex(window)
     return None if readings.isna().any() else pd.Series(readings.mean(), index=event)
 
 
@@ -109,6 +116,8 @@ def _like_days(
     frame["load_kw"] = known.by_clock.reindex(frame["clock"]).to_numpy()
     frame["in_event"] = frame["start"].isin(event)
     complete = frame.groupby("day")["load_kw"].transform(lambda loads: loads.notna().all())
+    if rule.rank_by == "day":
+        complete &= frame["day"].isin(known.day_means.index)
     return frame[complete.astype(bool)]
 
 
@@ -126,9 +135,9 @@ def _kind(rule: DayMatching, calendar: Calendar, day: date) -> int:
     return 2 if day.weekday() == SATURDAY and day not in calendar.holidays else 3
 
 
-def _averaged(rule: DayMatching, days: pd.DataFrame, today: date, calendar: Calendar) -> pd.DataFrame | None:
+def _averaged(rule: DayMatching, days: pd.DataFrame, today: date, known: History) -> pd.DataFrame | None:
     """Return the rows of the days that are averaged; None where they are too few."""
-    business = calendar.is_business_day(today)
+    business = known.calendar.is_business_day(today)
     size, least = (rule.days, rule.minimum_days) if business else (rule.other_days, rule.minimum_other_days)
     usage = days[days["in_event"]].groupby("day")["load_kw"].mean().sort_index(ascending=False)
     if rule.low_usage == "running-mean":
@@ -139,7 +148,8 @@ def _averaged(rule: DayMatching, days: pd.DataFrame, today: date, calendar: Cale
         pool = usage.head(size or len(usage))
     if len(pool) < least:
         return None
-    return days[days["day"].isin(_kept(rule, pool, rule.k if business else rule.other_k))]
+    ranks = known.day_means[pool.index] if rule.rank_by == "day" else pool
+    return days[days["day"].isin(_kept(rule, ranks, rule.k if business else rule.other_k))]
 
 
 def _running(rule: DayMatching, usage: pd.Series, today: date) -> pd.Series:
