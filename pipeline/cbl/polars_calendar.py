@@ -76,15 +76,21 @@ def _kind(day_types: DayTypes) -> pl.Expr:
             return pl.when(business).then(0).when(is_saturday & ~pl.col("holiday")).then(1).otherwise(2)
 
 
-def day_means(request: Request, clocked: pl.DataFrame) -> pl.DataFrame:
-    """Return `resource`, `day`, `mean_kw` of every local day that is metered without a gap."""
-    means = clocked.group_by("resource", day=pl.col("wall").dt.date()).agg(
+def day_means(request: Request) -> pl.DataFrame:
+    """
+    Return `resource`, `day`, `mean_kw` of every local day that is metered without a gap.
+
+    Of all its instants: a day of 25 hours has 25, the repeated one twice.
+    """
+    metered = polars_slots.with_wall(request.loads.filter(pl.col("load_kw").is_finite()), request)
+    means = metered.group_by("resource", day=pl.col("wall").dt.date()).agg(
         mean_kw=pl.col("load_kw").mean(), readings=pl.len()
     )
+    listed: list[date] = means["day"].unique().to_list()
+    steps = [request.calendar.bounds(day).length // request.grid for day in listed]
+    whole = pl.DataFrame({"day": listed, "steps": steps}, schema={"day": pl.Date(), "steps": pl.Int64()})
     return (
-        means.join(_clock_steps(request, means, request.grid), on="day")
-        .filter(pl.col("readings") >= pl.col("steps"))
-        .select("resource", "day", "mean_kw")
+        means.join(whole, on="day").filter(pl.col("readings") >= pl.col("steps")).select("resource", "day", "mean_kw")
     )
 
 

@@ -68,22 +68,20 @@ def _candidates(rule: DayMatching, request: Request, clocked: pl.DataFrame, slot
         .then(pl.lit(told.INCOMPLETE))
     )
     return (
-        days.join(_ranked(rule, request, loads, clocked, scored), on=CANDIDATE, how="left")
+        days.join(_ranked(rule, request, loads, scored), on=CANDIDATE, how="left")
         .with_columns(pl.col("complete").fill_null(value=False))
         .with_columns(reason=reason)
         .sort("event", "resource", "day", descending=[False, False, True])
     )
 
 
-def _ranked(
-    rule: DayMatching, request: Request, loads: pl.DataFrame, clocked: pl.DataFrame, scored: pl.DataFrame
-) -> pl.DataFrame:
+def _ranked(rule: DayMatching, request: Request, loads: pl.DataFrame, scored: pl.DataFrame) -> pl.DataFrame:
     """Return *scored* with `rank`, what days are ordered by; a day that has none of it is not complete."""
     match rule.rank_by:
         case "event-hours":
             return scored.with_columns(rank=pl.col("usage_kw"))
         case "day":
-            means = polars_calendar.day_means(request, clocked).rename({"mean_kw": "rank"})
+            means = polars_calendar.day_means(request).rename({"mean_kw": "rank"})
             joined = scored.join(means, on=["resource", "day"], how="left")
         case "shape":
             joined = scored.join(_unlikeness(request, loads), on=CANDIDATE, how="left")

@@ -119,11 +119,12 @@ def _known(rule: Learned, request: Request) -> _Known:
         polars_slots.event_slots(request).join(polars_slots.resources(request), how="cross"), request
     )
     until = pl.lit(request.events["start"].min()) - ahead
-    loads = polars_slots.by_local_clock(replace(request, loads=request.loads.filter(pl.col("start") < until)))
+    known = replace(request, loads=request.loads.filter(pl.col("start") < until))
+    loads = polars_slots.by_local_clock(known)
     training = (
         polars_calendar.days_before(request, 1, rule.look_back_days, "all")
         .filter(polars_calendar.not_excluded(events=rule.exclude_events, outages=rule.exclude_outages))
-        .join(polars_calendar.day_means(request, loads), on=["resource", "day"])
+        .join(polars_calendar.day_means(known), on=["resource", "day"])
         .select(*KEY, "day")
         .sort("day")
     )

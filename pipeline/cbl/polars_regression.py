@@ -73,7 +73,7 @@ def _degree_days(rule: Regression, request: Request) -> Answer:
     slots = polars_slots.slots(rule, request)
     days = _usable(rule, request, rule.look_back_days)
     warmth = _degrees(rule, request, pl.concat([days.select("day"), slots.select(day="event_day")]))
-    training = days.join(polars_calendar.day_means(request, clocked), on=["resource", "day"]).join(
+    training = days.join(polars_calendar.day_means(request), on=["resource", "day"]).join(
         warmth.filter(pl.col("have") >= pl.col("need")), on="day"
     )
     shares = (

@@ -102,7 +102,7 @@ class ByRule:
         grid = grid_of(history)
         _check(event.interval, grid, calendar)
         rule = in_force(self.rules, calendar.day_of(event.interval.start))
-        loads = history.select(pl.lit(ONE).alias("resource"), "start", "load_kw").cast(dict(LOADS))
+        loads = history.select(pl.lit(ONE).alias("resource"), "start", "load_kw").cast(LOADS)
         request = Request(
             loads=loads,
             grid=grid,
@@ -160,7 +160,8 @@ def _baseline(rule: Rule, answer: Answer) -> Baseline:
     intervals = answer.intervals.select(
         "start", unadjusted_kw="baseline_unadjusted_kw", baseline_kw="baseline_kw"
     ).sort("start")
-    (raw, applied), is_ratio = answer.adjustments.select("raw", "applied").row(0), rule.parameters.adjustment == "ratio"
+    kind, raw, applied = answer.adjustments.select("kind", "raw", "applied").row(0)
+    is_ratio = kind == "ratio"
     before, after = intervals.select(pl.col("unadjusted_kw", "baseline_kw").sum()).row(0)
     days = answer.days.sort("day", descending=True)
     passed = days.filter(~pl.col("used")).select("day", "reason").iter_rows()
