@@ -10,7 +10,8 @@ own, so that its peak memory is its own; it makes and answers some resources at 
     opendsm     its hourly model, fitted to the hourly means of one resource's same year and asked for that year: the
                 median of some runs, of which the first compiles
 
-pandas and opendsm come with `pip install 'firmwatt[bench]'`; where they are not installed their lines say so.
+pandas and opendsm come with `uv sync --group bench` or `pip install --group bench`; where they are not installed their
+lines say so.
 """
 
 import argparse
@@ -126,7 +127,7 @@ def of_engine(options: argparse.Namespace, name: str, rule: Rule) -> Line:
 def of_pandas(options: argparse.Namespace, rule: Rule) -> Line:
     """Measure the plain implementation on some events of one resource, and hold it against the engine."""
     if find_spec("pandas") is None:
-        return {"bench": "cbl.pandas", "method": rule.method, "not_run": "pandas is not installed: firmwatt[bench]"}
+        return {"bench": "cbl.pandas", "method": rule.method, "not_run": "pandas is not installed: dependency group bench"}
     from bench import cbl_pandas
 
     if not cbl_pandas.supports(rule.parameters):
@@ -175,7 +176,7 @@ def _difference(found: list[Any], one: Request, rule: Rule) -> Line:
 def of_opendsm(options: argparse.Namespace) -> Line:
     """Measure opendsm's hourly model on the hourly means of one resource: fit, and predict the year."""
     if find_spec("opendsm") is None:
-        return {"bench": "cbl.opendsm", "not_run": "opendsm is not installed: firmwatt[bench]"}
+        return {"bench": "cbl.opendsm", "not_run": "opendsm is not installed: dependency group bench"}
     import pandas as pd
     from opendsm import eemeter
 
