@@ -127,7 +127,11 @@ def of_engine(options: argparse.Namespace, name: str, rule: Rule) -> Line:
 def of_pandas(options: argparse.Namespace, rule: Rule) -> Line:
     """Measure the plain implementation on some events of one resource, and hold it against the engine."""
     if find_spec("pandas") is None:
-        return {"bench": "cbl.pandas", "method": rule.method, "not_run": "pandas is not installed: dependency group bench"}
+        return {
+            "bench": "cbl.pandas",
+            "method": rule.method,
+            "not_run": "pandas is not installed: dependency group bench",
+        }
     from bench import cbl_pandas
 
     if not cbl_pandas.supports(rule.parameters):

@@ -95,6 +95,8 @@ async def whole_worker(order: Order, watch: Watch) -> None:
         while not made and not working.done():  # noqa: ASYNC110 - the worker has no event for it
             await asyncio.sleep(LOOK_EVERY_S)
         await _until_read(working, made[0], watch)
+        tell(watch)
+        os._exit(0)  # Faust's tasks do not end when a worker is cancelled rather than told to leave
 
 
 async def _until_read(working: "asyncio.Future[None]", reader: Rollup, watch: Watch) -> None:
@@ -124,7 +126,12 @@ def main(order: Order) -> None:
             asyncio.run(rolled_up(order, Publishing, watch))
         case "worker":
             asyncio.run(whole_worker(order, watch))
-    print(msgspec.json.encode(watch.figures()).decode())  # noqa: T201 - the parent reads it
+    tell(watch)
+
+
+def tell(watch: Watch) -> None:
+    """Print what it took."""
+    print(msgspec.json.encode(watch.figures()).decode(), flush=True)  # noqa: T201 - the parent reads it
 
 
 if __name__ == "__main__":
