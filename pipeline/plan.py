@@ -28,11 +28,9 @@ IDLE_CORES = 0.12
 #: Measured 2026-11-29: frames of 1, 4, 8 and 16 GPUs had 795, 988, 1,247 and 1,684 bytes; a line through the first and
 #: the third, which is above the others.
 FRAME_B, FRAME_B_PER_GPU = 731, 64.5
-#: What librdkafka takes to fetch, check and unpack a tick: an estimate that is above what is known. Measured 2026-11-29
-#: (pipeline/MEASURED.md): a consumer that decodes nothing read 1,186,000 to 1,247,000 GPU samples/s by the wall clock,
-#: which is 6.4 to 6.7 µs a tick of 8 GPUs with the broker on the same 2 cores; one that decodes in bulk, at 1.6 µs a
-#: tick, took 7.5 µs of its own CPU.
-FETCH_US_PER_TICK = 10.0
+#: What librdkafka takes to fetch, check and unpack a tick of 8 GPUs: measured 2026-11-29, median of three runs of 250,000
+#: ticks, CPU of a consumer that decodes nothing (`make bench-stream`, pipeline/MEASURED.md).
+FETCH_US_PER_TICK = 6.0
 
 #: pipeline/ARCHIVE.md, measured 2026-11-29: bytes of Parquet in merged files, a row. All digits at random and seven
 #: pools, which is the upper bound: `test_plan.py` makes them again. In the demo they were 225 to 284 and 13.
