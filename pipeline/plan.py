@@ -28,8 +28,8 @@ IDLE_CORES = 0.12
 #: Measured 2026-11-29: frames of 1, 4, 8 and 16 GPUs had 795, 988, 1,247 and 1,684 bytes; a line through the first and
 #: the third, which is above the others.
 FRAME_B, FRAME_B_PER_GPU = 731, 64.5
-#: What librdkafka takes to fetch, check and unpack a tick of 8 GPUs: measured 2026-11-29, median of three runs of 250,000
-#: ticks, CPU of a consumer that decodes nothing (`make bench-stream`, pipeline/MEASURED.md).
+#: What librdkafka takes to fetch, check and unpack a tick of 8 GPUs: measured 2026-11-29, median of three runs of
+#: 250,000 ticks, CPU of a consumer that decodes nothing (`make bench-stream`, pipeline/MEASURED.md).
 FETCH_US_PER_TICK = 6.0
 
 #: pipeline/ARCHIVE.md, measured 2026-11-29: bytes of Parquet in merged files, a row. All digits at random and seven

@@ -60,8 +60,9 @@ def takeover(kafka: Kafka) -> Takeover:
 
 def committed(offset: int, state: int | None = None) -> TopicPartition:
     """Return what a group has committed: its offset, and where the state of it is."""
-    more = {} if state is None else {"metadata": str(state)}
-    return TopicPartition(HOST_TICKS.name, PARTITION, offset, **more)
+    if state is None:
+        return TopicPartition(HOST_TICKS.name, PARTITION, offset)
+    return TopicPartition(HOST_TICKS.name, PARTITION, offset, str(state))
 
 
 def test_a_state_that_is_there_is_gone_on_with(kafka: Kafka, consumer: Any, takeover: Takeover) -> None:
