@@ -13,7 +13,10 @@ PARTS: dict[str, tuple[str, str]] = {
     "collect": ("collectors.collect_cli", "publish this host's watts and tokens"),
     "actuate": ("collectors.actuate_cli", "apply signed power leases on this host"),
     "pipeline": ("pipeline.cli", "Faust worker: ticks to site capacity and closed intervals"),
-    "baseline": ("pipeline.baseline_cli", "compute a baseline from the archive"),
+    "baseline": (
+        "pipeline.baseline_cli",
+        "what a resource would have drawn, by an ISO's rule: compute, explain, compare",
+    ),
     "bid": ("bidding.cli", "offers, dispatch, performance, settlement"),
     "sandbox": ("bidding.sandbox.cli", "a stand-alone venue to trade against"),
     "desk": ("pipeline.desk_cli", "run SQL on the desk's views"),

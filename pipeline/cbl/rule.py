@@ -130,7 +130,7 @@ class Regression(msgspec.Struct, frozen=True, kw_only=True, tag="regression"):
     """
     A line through history, least squares.
 
-    `degree-days`: a day's mean load by 1, cooling and heating degrees (day types apart where `by_day_type`), spread
+    `degree-days`: a day's mean load by 1, cooling and heating degrees, over days of its own type, spread
     over the day as like days were. `level`: load by the mean of like days at that local time and by the mean of the
     `level_hours` that end `gap_hours` before an event.
     """
