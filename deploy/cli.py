@@ -15,7 +15,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "pipeline": ("pipeline.cli", "Faust worker: ticks to site capacity and closed intervals"),
     "baseline": (
         "pipeline.baseline_cli",
-        "what a resource would have drawn, by an ISO's rule: compute, explain, compare",
+        "what a load would have been, by an ISO's rule: compute, explain, compare",
     ),
     "bid": ("bidding.cli", "offers, dispatch, performance, settlement"),
     "sandbox": ("bidding.sandbox.cli", "a stand-alone venue to trade against"),
