@@ -160,5 +160,6 @@ def delivered_ratio(performance: Iterable[Performance]) -> float | None:
 
 
 def calendar_of(rules: Rules) -> Calendar:
-    """Return the venue's calendar: its time zone, its holidays."""
-    return Calendar(rules.timezone, frozenset(rules.holidays))
+    """Return the venue's calendar: its time zone, its holidays; it knows the years that they lie in."""
+    holidays = frozenset(rules.holidays)
+    return Calendar(rules.timezone, holidays, frozenset(day.year for day in holidays) or None)

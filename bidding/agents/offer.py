@@ -110,7 +110,7 @@ class Offering:
         return self._baseline(event, now).over(interval)[1]
 
     def _baseline(self, event: Interval, now: datetime) -> Baseline:
-        """Return *event*'s baseline, computed again only when what it rests on has changed: it takes half a second."""
+        """Return *event*'s baseline, computed again only when what it rests on has changed: it takes some 50 ms."""
         awards = tuple(self._book.ledger.awards.values())
         rests_on = (self._history.version, len(awards))
         known, baseline = self._baselines.get(event, (None, None))

@@ -21,13 +21,14 @@ def ai_load(study: Study, others: Study, by_first_day: pl.DataFrame) -> str:
     days, intervals = had.select(pl.col("days", "intervals").max()).row(0)
     silent = sorted(set(study.by_rule) - set(rules["method"].to_list()))
     lines = [
-        _headline(rules),
+        _headline(rules, days),
         (
             f"On the business days of the record ({days} placebo days, {intervals} intervals a load; simulated load "
             "from real demand, first weekday assumed; far from the 60 days that a gate asks for):"
         ),
         *(_of_one(resource, scored, study) for resource in study.resources),
         _silent(silent, study),
+        _own(scored),
         _adjusting(rules, study),
         _against(rules, YESTERDAY, scored, "the load of the same time yesterday"),
         _against(rules, HOURS_BEFORE, scored, "the flat mean of the 2nd to 4th hour before"),
@@ -46,7 +47,7 @@ def _of_one(resource: str, scored: pl.DataFrame, study: Study) -> str:
     verdict = _verdict(len(passed), len(rules))
     return (
         f"**{resource}**: of {len(rules)} market rules that had a baseline {verdict} the gate of {GATE:.0%} (RRMSE "
-        f"{low:.1%} to {high:.1%}); the best of all methods is `{winner['method']}`, {winner['rrmse']:.1%}, bias "
+        f"{low:.1%} to {high:.1%}); the best of those that had one is `{winner['method']}`, {winner['rrmse']:.1%}, bias "
         f"{winner['bias']:+.1%}."
     )
 
@@ -55,15 +56,23 @@ def _verdict(passed: int, count: int) -> str:
     return "all pass" if passed == count else "none passes" if not passed else f"only {passed} within"
 
 
-def _headline(rules: pl.DataFrame) -> str:
+def _headline(rules: pl.DataFrame, days: int) -> str:
     """Say on how many loads there is a market rule that passes the gate."""
     by_load = rules.group_by("resource").agg(passed=pl.col("eligible").sum(), count=pl.len())
     none, every = (len(by_load.filter(pl.col("passed") == wanted)) for wanted in (0, pl.col("count")))
     return (
         f"**On {none} of {len(by_load)} simulated AI loads no market rule that had a baseline is within the gate of "
-        f"{GATE:.0%}; on {every} all of them are.** A placebo event has no rebound after it and no load moved ahead "
+        f"{GATE:.0%}; on {every} all of them are. They are one record in {len(by_load)} forms, {days} placebo days at "
+        "its own intervals: an indication, no more.** A placebo event has no rebound after it and no load moved ahead "
         "of it: methods that look at the hours beside an event seem better here than they can be on a real one."
     )
+
+
+def _own(scored: pl.DataFrame) -> str:
+    """Say which methods of our own were never tried on these loads: of them there is no evidence here."""
+    mine = scored.filter(pl.col("method").str.starts_with("house-"), pl.col("intervals") == 0)
+    names = ", ".join(f"`{name}`" for name in sorted(set(mine["method"])))
+    return f"Of our own methods {names} had no baseline here: nothing is known of them on AI load." if names else ""
 
 
 def _silent(silent: Sequence[str], study: Study) -> str:

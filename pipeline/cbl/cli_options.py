@@ -100,6 +100,22 @@ def parser(*, explains: bool = False) -> argparse.ArgumentParser:
     return made
 
 
+def _above_zero(text: str) -> float:
+    """Return a power above zero, kW."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no power above zero, kW")
+    return value
+
+
+def _day(text: str) -> date:
+    """Return a day."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no day; write YYYY-MM-DD") from error
+
+
 def _event(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--start", required=True, metavar="INSTANT", help="such as 2026-07-23T17:00, local time")
     group.add_argument("--end", required=True, metavar="INSTANT", help="within the same local day")
@@ -126,7 +142,7 @@ def _load(group: argparse._ArgumentGroup) -> None:
         help="of the metering intervals: 60min, 5min, 30s; inferred where left out",
     )
     group.add_argument(
-        "--maximum-kw", type=float, metavar="KW", help="the most that can be drawn, a check of the units"
+        "--maximum-kw", type=_above_zero, metavar="KW", help="the most that can be drawn, a check of the units"
     )
     group.add_argument("--allow-negative", action="store_true", help="load below zero is export")
 
@@ -136,7 +152,7 @@ def _days(group: argparse._ArgumentGroup) -> None:
         group.add_argument(f"--{kind}s", type=Path, metavar="FILE", help=f"{kind}s.csv, see below")
         group.add_argument(
             f"--{kind}-day",
-            type=date.fromisoformat,
+            type=_day,
             action="append",
             default=[],
             metavar="YYYY-MM-DD",

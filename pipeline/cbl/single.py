@@ -18,7 +18,7 @@ from pipeline.cbl.answer import Answer
 from pipeline.cbl.request import LOADS, ONE, Request, days_of, one_event
 from pipeline.cbl.rule import DayMatching, Rule, in_force
 from pipeline.errors import ConfigError, InsufficientDataError
-from pipeline.interval import Interval
+from pipeline.interval import EPOCH, Interval
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,11 @@ def method(name: str) -> ByRule:
 
 def _matching(rule: Rule) -> DayMatching:
     match rule.parameters:
-        case DayMatching(rank_by="event-hours" | "day") as parameters:
+        case DayMatching(rank_by="event-hours", supply=False) as parameters:
             return parameters
         case _:
             raise ConfigError(
-                f"{rule.method} needs more than the meter's readings of the hours before; "
+                f"{rule.method} needs more than the load in the hours of the event and before it; "
                 "bidding settles by day matching, for instance caiso-10-in-10"
             )
 
@@ -150,7 +150,7 @@ def _check(interval: Interval, grid: timedelta, calendar: Calendar) -> None:
     last = interval.end - timedelta(microseconds=1)
     if calendar.day_of(interval.start) != calendar.day_of(last):
         raise ConfigError(f"event {interval.start} to {interval.end} crosses local midnight; settle it as two events")
-    if interval.length % grid or (interval.start - calendar.bounds(calendar.day_of(interval.start)).start) % grid:
+    if interval.length % grid or (interval.start - EPOCH) % grid:
         raise ConfigError(f"event {interval.start} to {interval.end} is off the metering grid of {grid}")
 
 

@@ -115,7 +115,7 @@ def test_the_finding_for_ai_load_is_computed_from_the_scores() -> None:
     assert text.startswith(
         "**On 0 of 2 simulated AI loads no market rule that had a baseline is within the gate of 20%"
     )
-    assert "; on 1 all of them are.**" in text
+    assert "; on 1 all of them are. They are one record in 2 forms, 10 placebo days at its own intervals" in text
     assert "10 placebo days, 20 intervals a load; simulated load from real demand" in text
     assert (
         "**a**: of 2 market rules that had a baseline only 1 within the gate of 20% (RRMSE 15.0% to 25.0%); the best"
