@@ -47,8 +47,8 @@ def _of_one(resource: str, scored: pl.DataFrame, study: Study) -> str:
     verdict = _verdict(len(passed), len(rules))
     return (
         f"**{resource}**: of {len(rules)} market rules that had a baseline {verdict} the gate of {GATE:.0%} (RRMSE "
-        f"{low:.1%} to {high:.1%}); the best of those that had one is `{winner['method']}`, {winner['rrmse']:.1%}, bias "
-        f"{winner['bias']:+.1%}."
+        f"{low:.1%} to {high:.1%}); the best of those that had one is `{winner['method']}`, {winner['rrmse']:.1%}, "
+        f"bias {winner['bias']:+.1%}."
     )
 
 

@@ -161,7 +161,7 @@ def _days(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--holidays",
         metavar="NAME|FILE",
-        help="us-nerc (where left out), gb-england, au-nem, none, or a CSV file with a column date",
+        help="us-nerc, gb-england, au-nem (the rule's own where left out), none, or a CSV file with a column date",
     )
 
 

@@ -27,7 +27,9 @@ from pipeline.cbl.rule import (
 from pipeline.errors import ConfigError
 from pipeline.interval import Interval
 
-#: The list of holidays where none is named.
+#: Of a site's host-seconds: energy of less is a part of the load, and no reading of it.
+COVERED = 0.995
+#: The list of holidays that nobody outside America goes by.
 US = "us-nerc"
 
 
@@ -50,7 +52,7 @@ def asked(options: argparse.Namespace) -> Asked:
     written = in_force(methods.load(options.method), plain.day_of(event.start))
     rule = written.with_parameters(settings(options.set))
     _needs(rule, options)
-    listed = holidays.find(options.holidays or US)
+    listed = holidays.find(options.holidays or rule.holidays)
     listed.require(*_days_asked(rule.parameters, plain.day_of(event.start)))
     calendar = listed.calendar(options.timezone)
     read = _loads(options, calendar, event, rule)
@@ -70,7 +72,7 @@ def asked(options: argparse.Namespace) -> Asked:
     )
     crossing = checks.event(event, calendar, read.grid, request.loads)
     strange = (*strange_events, *strange_outages, *strange_nominations)
-    warnings = (*about(written, rule), *_about_holidays(options), *read.warnings, *strange, *crossing)
+    warnings = (*about(written, rule), *_about_holidays(options, rule), *read.warnings, *strange, *crossing)
     return Asked(written=written, rule=rule, event=event, request=request, engine=options.engine, warnings=warnings)
 
 
@@ -95,10 +97,11 @@ def about(written: Rule, rule: Rule) -> tuple[str, ...]:
     )
 
 
-def _about_holidays(options: argparse.Namespace) -> tuple[str, ...]:
+def _about_holidays(options: argparse.Namespace, rule: Rule) -> tuple[str, ...]:
     """Return what must be said of the list of holidays; a file is its owner's."""
-    found = holidays.find(options.holidays or US)
-    abroad = options.holidays is None and not options.timezone.startswith(("America/", "US/"))
+    found = holidays.find(options.holidays or rule.holidays)
+    american = options.timezone.startswith(("America/", "US/"))
+    abroad = options.holidays is None and found.name == US and not american
     named = found.name in holidays.names()
     return (
         *([f"holidays are {US}, and {options.timezone} may keep others: say --holidays"] if abroad else []),
@@ -161,10 +164,14 @@ def _archived(options: argparse.Namespace, calendar: Calendar, event: Interval, 
     history = interval_history(where, site, event.end, lengths[0]) if lengths else None
     if history is None or history.is_empty():
         raise TooLittleHistoryError(1, 0, f"metering intervals of {site} in {where}")
-    frame = history.select(resource=pl.lit(ONE), start="start", load_kw="load_kw").cast(LOADS)
+    whole = pl.col("covered_share") >= COVERED
+    load = pl.when(whole).then("load_kw")
+    frame = history.select(resource=pl.lit(ONE), start="start", load_kw=load).cast(LOADS)
     found = loads.checked(frame, Source(site), calendar, lengths[0], expected)
     simulated = ("simulated history",) if history["simulated"].any() else ()
-    return replace(found, warnings=(*simulated, *found.warnings))
+    part = len(history.filter(~whole))
+    covered = (f"{part} intervals of {site} are covered in part and taken for gaps",) if part else ()
+    return replace(found, warnings=(*simulated, *covered, *found.warnings))
 
 
 def _only(frame: pl.DataFrame, resources: list[str]) -> pl.DataFrame:

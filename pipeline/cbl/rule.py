@@ -192,6 +192,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     unverified: tuple[str, ...] = ()
     """Parameters that were not, where only some were."""
     notes: str = ""
+    holidays: str = "us-nerc"
+    """The list of `pipeline.cbl.holidays` that its day types go by, where whoever asks names none."""
     parameters: Parameters
     changed: tuple[str, ...] = ()
     """Parameters that were set to something else than the rule says: what comes out is not by the rule."""

@@ -16,6 +16,7 @@ RULES: tuple[Rule, ...] = (
         version="1",
         title="10 of 10, composite of business and other days",
         venue="AEMO",
+        holidays="au-nem",
         valid_from=None,
         citation=(
             "AEMO, Baseline Methodology Register (aemo.com.au; its introduction was read: four methodologies by day "
@@ -42,7 +43,7 @@ RULES: tuple[Rule, ...] = (
         notes=(
             "What was not found holds CAISO's numbers; check them against the register before money rests on them. A "
             "load may use it where its relative root mean square error is at most 20 % and its bias within AEMO's "
-            "threshold. Business days: --holidays au-nem. Since when it holds was not found."
+            "threshold. Since when it holds was not found."
         ),
         parameters=DayMatching(
             look_back_days=45,

@@ -21,6 +21,7 @@ _V3 = Rule(
     version="3.0",
     title="BL01: middle 8 of 10, in-day adjustment",
     venue="GB",
+    holidays="gb-england",
     valid_from=date(2024, 11, 7),
     citation=(
         "Elexon, Baselining Methodology Document 3.0, effective 7 November 2024 (bscdocs.elexon.co.uk; history of "
@@ -44,7 +45,7 @@ _V3 = Rule(
     notes=(
         "Those notes speak of an average over up to 60 days and of no middle; 8 of 10 and 2 of 4 are what is commonly "
         "said. The hours of adjustment are counted from the event's start, not from each settlement period's own gate "
-        "closure. How few days will do was not found: as many as are asked for. Bank holidays: --holidays gb-england."
+        "closure. How few days will do was not found: as many as are asked for."
     ),
     parameters=DayMatching(
         look_back_days=60,

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from unit.pipeline.cbl import cli_files
 from unit.pipeline.cbl.cli_files import EVENT, words
 
 from deploy import cli as firmwatt
-from pipeline import archive, storage
+from pipeline import archive, storage, store
 from pipeline.calendar import Calendar
 from pipeline.cbl import methods
 from pipeline.cbl.cli_request import about
@@ -250,6 +250,13 @@ def test_a_holiday_of_a_file_is_no_like_day(tmp_path: Path, capsys: Capture) -> 
     assert found["days_used"][-1] == "2026-07-06"
 
 
+def test_a_rule_goes_by_the_holidays_of_its_own_market(tmp_path: Path, capsys: Capture) -> None:
+    """Nothing is said of American holidays where a British or Australian rule is asked for."""
+    for method in ("gb-bl01", "aemo-10-of-10"):
+        typed = [*words(tmp_path), "--timezone", "Europe/London", "--set", "minimum_days=1"]
+        assert "may keep others" not in str(told(capsys, method, *typed)["warnings"])
+
+
 def test_american_holidays_abroad_are_told(tmp_path: Path, capsys: Capture) -> None:
     abroad = [*words(tmp_path), "--timezone", "Europe/London"]
 
@@ -336,6 +343,28 @@ def test_a_baseline_from_the_archive_says_whether_it_is_simulated(
     assert [one["reduction_kw"] for one in found["intervals"]] == [0.0, 0.0, 0.0]
     assert {"day": "2026-07-22", "reason": "event"} in found["days_excluded"]
     assert ("simulated history" in found["warnings"]) is simulated
+
+
+def test_an_interval_that_is_covered_in_part_is_a_gap_and_no_smaller_load(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of the hosts was heard of in the first hour: 333 kW would be a reduction that nobody delivered."""
+    typed = archived(tmp_path, simulated=True)
+    whole = store.interval_history
+    first = datetime(2026, 7, 24, tzinfo=UTC)
+
+    def in_part(*asked: Any) -> pl.DataFrame:
+        part = pl.col("start") == first
+        return whole(*asked).with_columns(
+            load_kw=pl.when(part).then(333.0).otherwise("load_kw"),
+            covered_share=pl.when(part).then(1 / 3).otherwise("covered_share"),
+        )
+
+    monkeypatch.setattr(store, "interval_history", in_part)
+    found = told(capsys, METHOD, *typed)
+
+    assert [one["load_kw"] for one in found["intervals"]] == [None, 1000.0, 1000.0]
+    assert "1 intervals of site-1 are covered in part and taken for gaps" in found["warnings"]
 
 
 def test_an_archive_needs_no_time_zone_and_one_of_its_lengths(tmp_path: Path, capsys: Capture) -> None:
