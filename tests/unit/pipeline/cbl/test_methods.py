@@ -1,5 +1,6 @@
 """The rules as data: which there are, since when, by whose word, and what can be set."""
 
+import re
 from datetime import date, timedelta
 from types import UnionType
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -133,6 +134,15 @@ def others(kind: object, value: object) -> tuple[str, ...]:
     return ("7" if value != 7 else "8",)
 
 
+#: What has to move with a parameter that becomes 7 or 8, for the two of them to make sense.
+BESIDE = {
+    "adjust_to_hours": {"adjust_from_hours": "9"},
+    "before_to_hours": {"before_from_hours": "9"},
+    "after_from_hours": {"after_to_hours": "9"},
+    "adjust_lowest": {"adjust_highest": "9"},
+}
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_parameter_can_be_set_by_its_name_and_the_rule_then_says_it_is_not_the_rule(name: str) -> None:
     rule = newest(name)
@@ -140,9 +150,9 @@ def test_every_parameter_can_be_set_by_its_name_and_the_rule_then_says_it_is_not
 
     for parameter, value in parameters_of(rule.parameters).items():
         for typed in others(kinds[parameter], value):
-            changed = rule.with_parameters({parameter: typed})
+            changed = rule.with_parameters({**BESIDE.get(parameter, {}), parameter: typed})
 
-            assert changed.changed == (parameter,)
+            assert parameter in changed.changed
             assert not changed.is_the_rule
             assert str(parameters_of(changed.parameters)[parameter]).lower().removesuffix(".0") == typed
             assert rule.is_the_rule
@@ -151,6 +161,25 @@ def test_every_parameter_can_be_set_by_its_name_and_the_rule_then_says_it_is_not
 @pytest.mark.parametrize("parameter", ["adjustment", "low_usage"])
 def test_an_adjustment_or_a_test_of_usage_can_be_taken_out(parameter: str) -> None:
     assert newest("nyiso-average-day").with_parameters({parameter: "none"}).changed == (parameter,)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "problem"),
+    [
+        ("caiso-10-in-10", {"look_back_days": "0"}, "look_back_days must be at least 1"),
+        ("nyiso-average-day", {"skip_days": "60"}, "skip_days must be below look_back_days"),
+        ("pjm-high-4-of-5", {"k": "0"}, "k must be at least 1"),
+        ("caiso-10-in-10", {"adjust_from_hours": "1", "adjust_to_hours": "4"}, "adjust_from_hours must be above"),
+        ("caiso-10-in-10", {"adjust_lowest": "1.5"}, "adjust_lowest must not be above adjust_highest"),
+        ("pjm-high-4-of-5", {"low_usage_share": "nan"}, "low_usage_share must be a number"),
+        ("meter-before-after", {"before_from_hours": "0"}, "before_from_hours must be above"),
+        ("meter-before-after", {"before_from_hours": "-1"}, "before_from_hours must not be below 0"),
+        ("house-regression", {"like_days": "0"}, "like_days must be at least 1"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(method: str, settings: dict[str, str], problem: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        newest(method).with_parameters(settings)
 
 
 def test_a_parameter_set_to_what_it_is_leaves_the_rule_the_rule() -> None:
