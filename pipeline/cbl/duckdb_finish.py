@@ -42,7 +42,8 @@ WITH compared AS (
     LEFT JOIN compared USING (event, resource) LEFT JOIN sizes USING (event, resource)
 ), limited AS (
     SELECT event, resource, raw,
-        CASE WHEN raw IS NULL THEN $nothing ELSE least(greatest(raw, $lowest * size), $highest * size) END AS applied
+        CASE WHEN raw IS NULL THEN $nothing
+            ELSE least(greatest(raw, $lowest * abs(size)), $highest * abs(size)) END AS applied
     FROM every
 )
 SELECT event, resource, $kind AS kind, raw, applied, coalesce(applied <> raw, false) AS capped FROM limited;

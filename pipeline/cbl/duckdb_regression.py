@@ -90,7 +90,8 @@ FROM slopes JOIN means USING (event, resource) JOIN called USING (event) JOIN de
 -- Spread over the day as the newest like days were.
 CREATE OR REPLACE TEMP TABLE unadjusted AS
 WITH shares AS (
-    SELECT event, resource, slot, avg(load_kw / nullif(day_kw, 0)) AS share
+    SELECT event, resource, slot, avg(
+        CASE WHEN load_kw IS NULL THEN NULL WHEN day_kw = 0 THEN 1e0 ELSE load_kw / day_kw END) AS share
     FROM training JOIN asked USING (event) JOIN profile USING (hours, resource, day)
     WHERE nth <= $like_days GROUP BY event, resource, slot
 )

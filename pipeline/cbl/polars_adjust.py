@@ -70,15 +70,12 @@ def _adjustments(rule: DayMatching | Regression, means: pl.DataFrame, window: pl
 
 
 def _share(share: float | None) -> pl.Expr | None:
-    return None if share is None else pl.col("level_kw") * share
+    return None if share is None else pl.col("level_kw").abs() * share
 
 
 def _limited(value: pl.Expr, lowest: float | pl.Expr | None, highest: float | pl.Expr | None) -> pl.Expr:
-    """Return *value* between the two limits, whichever of them is the lower: shares of a negative load are swapped."""
-    if lowest is None or highest is None:
-        return value.clip(lowest, highest)
-    limits = [limit if isinstance(limit, pl.Expr) else pl.lit(limit) for limit in (lowest, highest)]
-    return value.clip(pl.min_horizontal(limits), pl.max_horizontal(limits))
+    """Return *value* between the two limits."""
+    return value.clip(lowest, highest)
 
 
 def reduced(rule: Rule, found: pl.DataFrame, request: Request) -> pl.DataFrame:

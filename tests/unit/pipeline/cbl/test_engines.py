@@ -99,3 +99,47 @@ def test_both_engines_say_the_same(method: str, seed: int, day: date) -> None:
     assert rows(one.adjustments) == near(other.adjustments)
     assert rows(one.intervals) == near(other.intervals)
     assert one.intervals.height + one.shortfalls.height > 0
+
+
+def constant(load_kw: dict[int, float], temperature: float = 20.0) -> Request:
+    """Return an event at five on 23 July; so many days before it drew so many kW all day, all others 100 kW."""
+    day = date(2026, 7, 23)
+    midnight = datetime.combine(day, datetime.min.time(), ZoneInfo(ZONE))
+    end = (midnight + timedelta(days=1)).astimezone(UTC)
+    hours = [end - HOUR * (number + 1) for number in range(60 * 24)]
+    back = [(day - start.astimezone(ZoneInfo(ZONE)).date()).days for start in hours]
+    return Request(
+        loads=pl.DataFrame(
+            {"resource": "a", "start": hours, "load_kw": [load_kw.get(days, 100.0) for days in back]}, schema=LOADS
+        ),
+        grid=HOUR,
+        events=pl.DataFrame(
+            [(0, midnight.replace(hour=17).astimezone(UTC), midnight.replace(hour=18).astimezone(UTC))],
+            schema=EVENTS,
+            orient="row",
+        ),
+        calendar=Calendar(ZONE),
+        temperatures=pl.DataFrame({"start": hours, "celsius": [temperature] * len(hours)}, schema=TEMPERATURES),
+    )
+
+
+@pytest.mark.parametrize("load_kw", [{}, {3: 0.0}, dict.fromkeys(range(60), 0.0)], ids=["none", "one", "all"])
+def test_days_that_drew_nothing_are_flat_in_both_engines(load_kw: dict[int, float]) -> None:
+    rule = RULES["ercot-regression"].with_parameters({"look_back_days": "50", "minimum_days": "5"})
+
+    one, other = (engine(rule, constant(load_kw)) for engine in (polars_engine.answer, duckdb_engine.answer))
+
+    assert one.shortfalls.is_empty()
+    assert rows(one.intervals) == near(other.intervals)
+    assert one.intervals["baseline_kw"].null_count() == 0
+
+
+def test_an_addition_is_limited_by_the_amount_of_a_negative_load_in_both_engines() -> None:
+    """1,000 kW are fed in on every day before and 500 today: 500 more is limited to a fifth of 1,000."""
+    rule = RULES["gb-bl01"].with_parameters({"adjust_lowest": "-0.2", "adjust_highest": "0.2"})
+    asked = constant(dict.fromkeys(range(1, 60), -1000.0) | {0: -500.0})
+
+    for engine in (polars_engine.answer, duckdb_engine.answer):
+        found = engine(rule, asked)
+        assert found.adjustments.select("raw", "applied").row(0) == pytest.approx((500.0, 200.0))
+        assert found.intervals["baseline_kw"].to_list() == pytest.approx([-800.0])
