@@ -65,6 +65,13 @@ def distinct(frame: pl.DataFrame, source: Source, keys: tuple[str, ...] = ("reso
     source.refuse(frame.filter(pl.struct(keys).is_duplicated()), "the same interval twice; keep one row of each")
 
 
+def on_grid(frame: pl.DataFrame, source: Source, of: tuple[str, ...], grid: timedelta) -> None:
+    """Refuse rows that lie closer than the load's intervals: of several in one interval only the first would count."""
+    steps = frame.sort(*of, "start").with_columns(step=pl.col("start").diff().over(of))
+    closer = steps.filter(pl.col("step") < grid)
+    source.refuse(closer, f"closer than the load's intervals of {spell(grid)}; give one row for each of those")
+
+
 def interval_length(frame: pl.DataFrame, source: Source, stated: timedelta | None) -> timedelta:
     """
     Return the length of *frame*'s metering intervals: as *stated*, or the most frequent step that divides the hour.

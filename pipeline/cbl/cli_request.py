@@ -58,7 +58,7 @@ def asked(options: argparse.Namespace) -> Asked:
     read = _loads(options, calendar, event, rule)
     event_days, strange_events = _days(options, "event", calendar, read.frame)
     outage_days, strange_outages = _days(options, "outage", calendar, read.frame)
-    nominations, strange_nominations = _nominations(options, calendar, read.frame)
+    nominations, strange_nominations = _nominations(options, calendar, read)
     request = Request(
         loads=_only(read.frame, options.resource),
         grid=read.grid,
@@ -68,7 +68,7 @@ def asked(options: argparse.Namespace) -> Asked:
         outage_days=outage_days,
         temperatures=None if options.temperature is None else loads.temperatures(options.temperature, calendar),
         nominations=nominations,
-        control=None if options.control is None else loads.control(options.control, calendar),
+        control=_control(options, calendar, read),
     )
     crossing = checks.event(event, calendar, read.grid, request.loads)
     strange = (*strange_events, *strange_outages, *strange_nominations)
@@ -192,6 +192,14 @@ def _days(
 
 
 def _nominations(
-    options: argparse.Namespace, calendar: Calendar, known: pl.DataFrame
+    options: argparse.Namespace, calendar: Calendar, read: Loads
 ) -> tuple[pl.DataFrame | None, tuple[str, ...]]:
-    return (None, ()) if options.nomination is None else loads.nominations(options.nomination, calendar, known)
+    if options.nomination is None:
+        return None, ()
+    return loads.nominations(options.nomination, calendar, read.frame, read.grid, negative=options.allow_negative)
+
+
+def _control(options: argparse.Namespace, calendar: Calendar, read: Loads) -> pl.DataFrame | None:
+    if options.control is None:
+        return None
+    return loads.control(options.control, calendar, read.grid, negative=options.allow_negative)

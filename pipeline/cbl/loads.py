@@ -100,19 +100,28 @@ def temperatures(path: Path, calendar: Calendar) -> pl.DataFrame:
     return found.filter(pl.col("celsius").is_finite()).select(TEMPERATURES.names()).cast(TEMPERATURES)
 
 
-def control(path: Path, calendar: Calendar) -> pl.DataFrame:
-    """Return `CONTROL` of a file with `interval_start`, `load_kw`, `customer`."""
+def control(path: Path, calendar: Calendar, grid: timedelta, *, negative: bool = False) -> pl.DataFrame:
+    """Return `CONTROL` of a file with `interval_start`, `load_kw`, `customer`, one row an interval of *grid*."""
     source = Source(path.name)
     rows = _rows(path, source, ("interval_start", "load_kw", "customer"), ())
     source.refuse(rows.filter(pl.col("customer").is_null()), "no customer")
     read = _numbers(with_instants(rows, "interval_start", calendar, source, ("customer",)), "load_kw", source)
     found = read.rename({"interval_start": "start"})
     checks.distinct(found, source, ("customer", "start"))
+    checks.on_grid(found, source, ("customer",), grid)
+    if not negative:
+        checks.negative(found, source)
     return found.select(CONTROL.names()).cast(CONTROL)
 
 
-def nominations(path: Path, calendar: Calendar, known: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return `NOMINATIONS` of a file (`interval_start`, `load_kw`, `submitted_at`, maybe `resource`), and warnings."""
+def nominations(
+    path: Path, calendar: Calendar, known: pl.DataFrame, grid: timedelta, *, negative: bool = False
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """
+    Return `NOMINATIONS` of a file (`interval_start`, `load_kw`, `submitted_at`, maybe `resource`), and warnings.
+
+    One row an interval of *grid* and submission.
+    """
     source = Source(path.name)
     rows, warnings = _resources(_rows(path, source, ("interval_start", "load_kw", "submitted_at"), ()), source, known)
     rows = with_instants(rows, "submitted_at", calendar, source, None)
@@ -120,6 +129,9 @@ def nominations(path: Path, calendar: Calendar, known: pl.DataFrame) -> tuple[pl
     read = _numbers(with_instants(rows, "interval_start", calendar, source, by), "load_kw", source)
     found = read.rename({"interval_start": "start"})
     checks.distinct(found, source, ("resource", "start", "submitted_at"))
+    checks.on_grid(found, source, ("resource", "submitted_at"), grid)
+    if not negative:
+        checks.negative(found, source)
     return found.select(NOMINATIONS.names()).cast(NOMINATIONS), warnings
 
 

@@ -270,7 +270,7 @@ def test_a_row_of_nobody_is_refused(tmp_path: Path, name: str) -> None:
     path.write_text(f"interval_start,load_kw,{name}\n2026-07-23T17:00,1,a\n2026-07-23T18:00,1,\n")
 
     with pytest.raises(ConfigError, match=f"rows.csv, line 3: no {name}"):
-        loads.control(path, PACIFIC) if name == "customer" else loads.loads(path, PACIFIC, Expected())
+        loads.control(path, PACIFIC, HOUR) if name == "customer" else loads.loads(path, PACIFIC, Expected())
 
 
 def test_two_temperatures_of_one_hour_and_two_nominations_at_once_are_refused(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_two_temperatures_of_one_hour_and_two_nominations_at_once_are_refused(tm
     row = "2026-07-23T17:00,5,2026-07-22T09:00\n"
     path.write_text(f"interval_start,load_kw,submitted_at\n{row}{row}")
     with pytest.raises(ConfigError, match=r"twice.csv, lines 2–3: the same interval twice"):
-        loads.nominations(path, PACIFIC, UNNAMED)
+        loads.nominations(path, PACIFIC, UNNAMED, HOUR)
 
 
 def test_a_file_that_is_not_there_or_empty_is_told(file: Path) -> None:
@@ -340,7 +340,7 @@ def test_a_nomination_has_the_instant_it_was_submitted_at(tmp_path: Path) -> Non
     path = tmp_path / "n.csv"
     path.write_text("interval_start,load_kw,submitted_at\n2026-07-23T17:00,5,2026-07-22T09:00\n")
 
-    row = loads.nominations(path, PACIFIC, UNNAMED)[0].row(0, named=True)
+    row = loads.nominations(path, PACIFIC, UNNAMED, HOUR)[0].row(0, named=True)
     assert row["resource"] is None
     assert row["submitted_at"] == datetime(2026, 7, 22, 16, tzinfo=UTC)
 
@@ -349,8 +349,28 @@ def test_a_control_customer_twice_in_an_interval_is_refused(tmp_path: Path) -> N
     path = tmp_path / "c.csv"
     rows = "2026-07-23T17:00,5,a\n2026-07-23T17:00,6,b\n"
     path.write_text(f"interval_start,load_kw,customer\n{rows}")
-    assert loads.control(path, PACIFIC)["customer"].to_list() == ["a", "b"]
+    assert loads.control(path, PACIFIC, HOUR)["customer"].to_list() == ["a", "b"]
 
     path.write_text(f"interval_start,load_kw,customer\n{rows}2026-07-23T17:00,5,a\n")
     with pytest.raises(ConfigError, match=r"c.csv, lines 2, 4: the same interval twice"):
-        loads.control(path, PACIFIC)
+        loads.control(path, PACIFIC, HOUR)
+
+
+def test_a_nomination_finer_than_the_readings_is_refused(tmp_path: Path) -> None:
+    """Four values an hour for hourly readings: the first would be taken for the hour's mean."""
+    path = tmp_path / "n.csv"
+    rows = "".join(f"2026-07-23T17:{minute:02},100,2026-07-22T09:00\n" for minute in (0, 15, 30, 45))
+    path.write_text(f"interval_start,load_kw,submitted_at\n{rows}")
+
+    with pytest.raises(ConfigError, match=r"n.csv, lines 3–5: closer than the load's intervals of 60min"):
+        loads.nominations(path, PACIFIC, UNNAMED, HOUR)
+    assert len(loads.nominations(path, PACIFIC, UNNAMED, timedelta(minutes=15))[0]) == 4
+
+
+def test_what_a_control_group_feeds_in_is_refused_unless_that_is_meant(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text("interval_start,load_kw,customer\n2026-07-23T17:00,-5,a\n")
+
+    with pytest.raises(ConfigError, match=r"c.csv, line 2: load below zero"):
+        loads.control(path, PACIFIC, HOUR)
+    assert loads.control(path, PACIFIC, HOUR, negative=True)["load_kw"].to_list() == [-5.0]
