@@ -26,8 +26,8 @@ RULES: tuple[Rule, ...] = (
         unverified=("lock_minutes", "negative", "decimals"),
         notes=(
             "The stricter of the two locks; the other is --set lock_minutes=1. For FCR the reference is the operating "
-            "point before the deviation, and delivery is judged against the droop. One value a metering interval: finer "
-            "ones are refused, their mean is to be given."
+            "point before the deviation, and delivery is judged against the droop. One value a metering interval: "
+            "finer ones are refused, their mean is to be given."
         ),
         parameters=Reference(source="nomination", lock_minutes=15),
     ),
