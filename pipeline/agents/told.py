@@ -6,10 +6,12 @@ partitions, leaves a figure of which its successor's table knows nothing; by the
 interval, and would give the number of that revision to another figure. So it asks the topic itself.
 """
 
+from contextlib import suppress
+
 from aiokafka import TopicPartition
 
 from pipeline import kafka
-from pipeline.codec import Codec
+from pipeline.codec import Codec, DecodeError
 from pipeline.messages.telemetry import SiteInterval
 from pipeline.settings import Kafka
 from pipeline.site_intervals import table_key
@@ -32,7 +34,8 @@ async def newest(settings: Kafka) -> dict[str, SiteInterval]:
         while left:
             for place, records in (await reader.getmany(*left, timeout_ms=200)).items():
                 for record in records:
-                    _note(found, codec.decode(record.value))
+                    with suppress(DecodeError):  # what is no figure is nobody's, and stops nobody
+                        _note(found, codec.decode(record.value))
                 if records and records[-1].offset + 1 >= left[place]:
                     del left[place]
     return found

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 from unit.pipeline.test_site_intervals import part
 from unit.pipeline.ticks import at
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.broker
 
 
 async def test_of_what_was_published_last_the_highest_revision_is_told(kafka: Kafka) -> None:
-    """Four hundred figures of one site, of which only the last 300 are read; the last has a second revision."""
+    """Four hundred revisions of one figure, of which only the last 300 are read, and what is no figure behind them."""
     await ensure_topics(kafka, TOPICS)
     figure = merged_interval([msgspec.structs.replace(part(0), site="told-1")], 8, 1, [])
     many = [msgspec.structs.replace(figure, revision=number + 1) for number in range(400)]
@@ -24,6 +25,8 @@ async def test_of_what_was_published_last_the_highest_revision_is_told(kafka: Ka
     async with Sender(kafka) as sender:
         for one in (*many, other, msgspec.structs.replace(other, revision=1)):
             await (await sender.enqueue(SITE_INTERVALS, one))
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as stranger:
+        await stranger.send_and_wait(SITE_INTERVALS.name, b"{}", key=b"told-1")
 
     found = await told.newest(kafka)
 
