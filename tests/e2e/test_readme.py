@@ -11,6 +11,7 @@ import pytest
 
 from deploy.cli import PARTS
 from pipeline import plugins
+from pipeline.cbl import methods
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -92,9 +93,11 @@ def test_every_command_and_plugin_is_mentioned_somewhere() -> None:
     for name in PARTS:
         assert f"firmwatt {name}" in pages, name
     families = ("sources", "engines", "mappings", "levers", "admission")
-    for package in ("bidding.markets", "pipeline.cbl.methods", *(f"collectors.{family}" for family in families)):
+    for package in ("bidding.markets", *(f"collectors.{family}" for family in families)):
         for name in plugins.available(package):
             assert name in pages, f"{package}.{name}"
+    for name in methods.names():
+        assert f"`{name}`" in pages, name
 
 
 def test_every_package_has_a_page() -> None:
