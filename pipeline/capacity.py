@@ -94,17 +94,31 @@ def site_partials(state: "Partition", now_us: int) -> list[SitePartial]:
     ]
 
 
-def _shown(cohort: Cohort, now_us: int) -> Records:
-    """Return the last tick of each host that is not silent for too long."""
+def _shown(cohort: Cohort, now_us: int) -> Flags:
+    """Tell which rows hold the last tick of a host that is not silent for too long."""
     used = cohort.used
-    return used[used["current"] & (now_us - used["at_us"] <= FORGET_US)]
+    shown: Flags = used["current"] & (now_us - used["at_us"] <= FORGET_US)
+    return shown
 
 
-def _fresh(rows: Records, now_us: int, quarantined: Flags) -> Flags:
-    """Tell which ticks are neither too old nor too far ahead to sell anything on, nor of a clock that is wrong."""
-    fresh: Flags = np.abs(now_us - rows["at_us"]) <= STALE_US
-    fresh &= ~quarantined[rows["host"]]
+def _fresh(cohort: Cohort, now_us: int, quarantined: Flags) -> Flags:
+    """
+    Tell on which rows something can be sold.
+
+    Not on ticks too old or too far ahead, nor of a clock that is wrong, nor while the host's own meter does not answer:
+    then its load is known in part, and a load that seems lower would make the offer higher.
+    """
+    used = cohort.used
+    answers = _chassis(used) | (used["chassis_mj"] != NO_64)
+    fresh: Flags = np.abs(now_us - used["at_us"]) <= STALE_US
+    fresh &= ~quarantined[used["host"]] & (answers | ~np.array(cohort.metered, dtype=np.bool_))
     return fresh
+
+
+def _chassis(rows: Records) -> Flags:
+    """Tell which draws of whole hosts are numbers that a meter can have shown."""
+    shown: Flags = (rows["chassis_mw"] >= 0) & (rows["chassis_mw"] <= MOST_MW)
+    return shown
 
 
 def _measured(rows: Records) -> Flags:
@@ -114,11 +128,10 @@ def _measured(rows: Records) -> Flags:
 
 
 def _add_hosts(state: "Partition", cohort: Cohort, now_us: int, hosts: dict[str, _Hosts], quarantined: Flags) -> None:
-    rows = _shown(cohort, now_us)
+    shown = _shown(cohort, now_us)
+    rows, fresh = cohort.used[shown], _fresh(cohort, now_us, quarantined)[shown]
     draw = np.where(_measured(rows), rows["power_mw"], 0).astype(np.int64).sum(1)
-    chassis = rows["chassis_mw"]
-    load = np.where((chassis >= 0) & (chassis <= MOST_MW), chassis, draw)
-    fresh = _fresh(rows, now_us, quarantined)
+    load = np.where(_chassis(rows), rows["chassis_mw"], draw)
     for number, site in enumerate(state.sites):
         mine = np.array(state.site_of, dtype=np.int64)[rows["host"]] == number
         found = hosts[site]
@@ -147,16 +160,16 @@ def _gauges(state: "Partition", now_us: int, quarantined: Flags) -> Gauges:
         relief_mw=np.zeros((count, len(CAP_SHARES)), np.int64),
         tokens_per_s=[None] * count,
     )
-    shown = {shape: _shown(cohort, now_us) for shape, cohort in state.cohorts.items()}
-    for rows in shown.values():
+    for cohort in state.cohorts.values():
+        rows = cohort.used[_shown(cohort, now_us)]
         measured = _measured(rows)
         gauges.gpus += np.bincount(rows["gauge"].ravel(), minlength=count)
         gauges.power_mw += _by(rows["gauge"], np.where(measured, rows["power_mw"], 0), count)
         np.maximum.at(gauges.max_mw, rows["gauge"].ravel(), rows["max_mw"].ravel())
-    for rows in shown.values():
-        gauges.relief_mw += _relief_mw(rows, gauges.max_mw, _fresh(rows, now_us, quarantined))
     for cohort in state.cohorts.values():
-        _add_tokens(cohort, state.pools, _fresh(cohort.used, now_us, quarantined), gauges.tokens_per_s)
+        shown, fresh = _shown(cohort, now_us), _fresh(cohort, now_us, quarantined)
+        gauges.relief_mw += _relief_mw(cohort.used[shown], gauges.max_mw, fresh[shown])
+        _add_tokens(cohort, state.pools, fresh, gauges.tokens_per_s)
     return gauges
 
 

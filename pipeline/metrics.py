@@ -137,7 +137,7 @@ def _gauge(name: str, text: str, by_partition: Mapping[int, float]) -> Metric:
 def _hosts(tally: Tally, numbers: Iterable[int]) -> Iterator[Metric]:
     texts = {
         "hosts": "Hosts heard of in the last hour",
-        "hosts_stale": "Hosts silent for longer than 5 s: their relief leaves the offer",
+        "hosts_stale": "Hosts silent for 5 s, or whose own meter does not answer: their relief leaves the offer",
         "hosts_skewed": "Hosts whose clock is off by more than 1 s",
         "hosts_quarantined": "Hosts whose clock is off by more than 5 s: nothing of theirs is sold",
     }

@@ -220,16 +220,26 @@ async def _format(data: Path, log: Path, java_command: Sequence[str], cluster: s
     """
     tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(state.properties(data))]
     if not users:
-        code = await supervise.run([*java_command, *tool], log=log, timeout_s=FORMAT_S)
+        code = await _tool([*java_command, *tool], log)
         said = _text(log) if code else ""
     else:
         with tempfile.TemporaryDirectory(prefix=".format-", dir=data) as folder:
             arguments, private_log = Path(folder) / "users", Path(folder) / "log"
             files.replace_privately(arguments, users.encode())
-            code = await supervise.run([*java_command, *tool, f"@{arguments}"], log=private_log, timeout_s=FORMAT_S)
+            code = await _tool([*java_command, *tool, f"@{arguments}"], private_log)
             said = "\n".join(line for line in _text(private_log).splitlines() if "password=" not in line)
     if code:
         raise EnvironmentProblem(f"cannot format {data / STORAGE} ({log}): {properties.last_meaningful_line(said)}")
+
+
+async def _tool(argv: Sequence[str], log: Path) -> int:
+    """Run Kafka's storage tool; a `TimeoutError` is an `OSError`, and no disk is to blame for it."""
+    try:
+        return await supervise.run(argv, log=log, timeout_s=FORMAT_S)
+    except TimeoutError as error:
+        raise EnvironmentProblem(
+            f"Kafka's storage tool did not end within {FORMAT_S:g} s: the machine is too busy; start the broker again"
+        ) from error
 
 
 async def _healthy(node: Node) -> None:

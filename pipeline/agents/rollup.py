@@ -377,10 +377,8 @@ class Rollup:
                 owned = self._owned[partition.partition] = self._taken_over(consumer, partition)
                 partition.offset = owned.state.offset if partition.offset >= 0 else OFFSET_BEGINNING
             consumer.incremental_assign(known)
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(
-                    self.assigned.set
-                )  # also with none: there may be more workers than work
+            if self._loop is not None:  # also with no partition: there may be more workers than work
+                self._loop.call_soon_threadsafe(self.assigned.set)
         except KafkaException as error:
             self._failure = error.args[0]
 

@@ -96,7 +96,7 @@ class Takeover:
 
     def _anew(self, committed: TopicPartition, low: int) -> tuple[int, int]:
         """
-        Return where a partition without a state begins, and what its predecessor has published figures of.
+        Return where a partition without a state begins, and since when its figures are whole, microseconds.
 
         It reads again what the intervals held that were open at the committed offset. Those that were closed come out
         once more, with offsets not above the predecessor's, and change nothing.

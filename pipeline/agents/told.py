@@ -32,12 +32,12 @@ async def newest(settings: Kafka) -> dict[str, SiteInterval]:
         for place, end in left.items():
             reader.seek(place, max(begins[place], end - LAST))
         while left:
-            for place, records in (await reader.getmany(*left, timeout_ms=200)).items():
+            for records in (await reader.getmany(*left, timeout_ms=200)).values():
                 for record in records:
                     with suppress(DecodeError):  # what is no figure is nobody's, and stops nobody
                         _note(found, codec.decode(record.value))
-                if records and records[-1].offset + 1 >= left[place]:
-                    del left[place]
+            # by place and not by record: retention may have taken the last ones meanwhile
+            left = {place: end for place, end in left.items() if await reader.position(place) < end}
     return found
 
 

@@ -206,7 +206,11 @@ class SitePartial(Message, frozen=True, kw_only=True, tag="site-partial.v1"):
     as_of: Instant
     hosts: int
     hosts_stale: int
-    """Hosts silent for longer than `capacity.STALE_AFTER`: their last load still counts, their relief does not."""
+    """
+    Hosts silent for longer than `capacity.STALE_AFTER`, of a wrong clock, or with a meter that does not answer.
+
+    Their last load still counts, their relief does not.
+    """
     gpus: int
     load_kw: float
     """Whole-node draw; GPU draw where a host has no chassis meter."""

@@ -155,6 +155,14 @@ def test_passwords_are_neither_on_a_command_line_nor_in_a_log_nor_left_behind(tm
     assert set(tmp_path.iterdir()) - before <= {log, seen}
 
 
+def test_a_tool_that_does_not_end_is_no_fault_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "FORMAT_S", 0.2)
+    tool = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+    with pytest.raises(EnvironmentProblem, match=r"did not end within 0.2 s: the machine is too busy"):
+        asyncio.run(broker._format(tmp_path, tmp_path / "log", tool, "cluster", ""))
+
+
 def test_a_tool_that_complains_of_a_password_is_not_quoted(tmp_path: Path) -> None:
     complaining = (
         "import sys; print('no space left'); print('what is', *open(sys.argv[-1][1:]).read().split()); exit(1)"

@@ -82,6 +82,16 @@ def test_load_is_the_chassis_meter_where_there_is_one() -> None:
     assert partial(tick(1, gpus=(gpu(), gpu("gpu-1", power_w=None)))).load_kw == 0.6
 
 
+def test_a_host_whose_own_meter_does_not_answer_sells_nothing() -> None:
+    """It draws 1,000 W; the 600 W of its GPU seem like 400 W less, which an offer must not rise by."""
+    silent = partial(tick(1, 10, chassis_epoch="bmc@1"), tick(1, 10, host="h2"))
+    answers = partial(tick(1, 10, chassis_epoch="bmc@1", chassis_w=1000.0, chassis_energy_j=5.0))
+
+    assert (silent.hosts, silent.hosts_stale) == (2, 1)
+    assert sum(pool.relief_kw[LOWEST] for pool in silent.pools) == pytest.approx(0.39), "of the other one alone"
+    assert (answers.hosts_stale, answers.load_kw) == (0, 1.0)
+
+
 def test_tokens_per_second_come_from_the_last_two_ticks() -> None:
     """150 tokens in 2 s are 75 a second."""
     before, now = tick(1, 8, jobs=(job(100.0),)), tick(2, 10, jobs=(job(250.0),))
