@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.demo.children import last_line
 from deploy.demo.plan import Options, run_folder
 from pipeline.clock import wall
 from pipeline.errors import EnvironmentProblem, FirmwattError
@@ -136,6 +137,6 @@ def main(argv: list[str]) -> int:
         say(headline(report, folder))
     if options.keep:
         say(f"the broker goes on; stop it with  firmwatt broker stop --data {folder / 'broker'}")
-    if reason := problem(report):
+    if reason := problem(report, last_line(folder / "bid.log")):
         raise LoopOpenError(reason)
     return 0

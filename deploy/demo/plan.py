@@ -23,7 +23,10 @@ INTERVAL = timedelta(minutes=1)
 GATE_CLOSURE = timedelta(seconds=20)
 NOTICE = timedelta(seconds=15)
 #: From the first full site figure to the gate: start of bidding, its 30 s of evidence, the submission, its retries.
+#: At least; a machine that is slow to start processes gets more.
 BIDDING_LEAD = timedelta(seconds=50)
+#: All of it but the start.
+EVIDENCE_AND_SUBMISSION = timedelta(seconds=40)
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,14 @@ class Options:
         return self
 
 
-def first_interval(now: datetime, lead: timedelta = BIDDING_LEAD + GATE_CLOSURE) -> datetime:
-    """Return the start of the first market interval that can still be offered comfortably at *now*."""
-    return floor(now + lead + INTERVAL, INTERVAL)
+def bidding_lead(start: timedelta) -> timedelta:
+    """Return how long before its gate bidding is started where a process takes *start* of the clock to be ready."""
+    return max(BIDDING_LEAD, EVIDENCE_AND_SUBMISSION + start)
+
+
+def first_interval(now: datetime, lead: timedelta = BIDDING_LEAD) -> datetime:
+    """Return the start of the first market interval whose gate is *lead* and a comfortable rest from *now*."""
+    return floor(now + lead + GATE_CLOSURE + INTERVAL, INTERVAL)
 
 
 def run_folder(runs: Path, machine_time: float, pid: int) -> Path:

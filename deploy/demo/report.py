@@ -102,12 +102,12 @@ def differences(statements: Sequence[Statement]) -> list[Difference] | None:
     return compare(ours, theirs) if ours and theirs else None
 
 
-def problem(report: dict[str, Any]) -> str | None:
-    """Return why the loop did not close, in one line; None when it did."""
+def problem(report: dict[str, Any], bidding_said: str) -> str | None:
+    """Return why the loop did not close, in one line; None when it did. *bidding_said*: the end of bidding's log."""
     if report["lost"]:
         return f"{report['lost']} of {report['ticks_produced']} ticks did not reach the site figures"
     if report["offered_kw"] is None:
-        return "nothing was offered; the log of the bidding process says why"
+        return f"nothing was offered; the last line of bid.log: {bidding_said}"
     if report["awarded_kw"] is None:
         return f"{report['offered_kw']} kW were offered and none was awarded: the market cleared below our price"
     if not report["statements_agree"]:

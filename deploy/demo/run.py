@@ -19,7 +19,7 @@ from deploy.broker import node as broker
 from deploy.demo import config, page, realhost, report, tap
 from deploy.demo.children import Children, last_line
 from deploy.demo.picture import Picture
-from deploy.demo.plan import INTERVAL, ORIGIN, Options, first_interval
+from deploy.demo.plan import INTERVAL, ORIGIN, Options, bidding_lead, first_interval
 from deploy.fleet import traces
 from deploy.fleet.history import history
 from pipeline import archive, desk, files, kafka, plugins, storage
@@ -57,6 +57,8 @@ class Stage:
     picture: Picture = field(default_factory=Picture)
     clock: Clock = field(default_factory=Clock)
     worker_killed: bool = False
+    start_took: timedelta = timedelta()
+    """How long processes took to be ready, of the clock."""
     started: float = field(default_factory=wall)
 
     def enter(self, name: str) -> None:
@@ -125,6 +127,7 @@ async def start_all(layout: config.Layout, children: Children, stage: Stage) -> 
         children.supervise(worker, "pipeline", "run", "--config", path, "--name", worker)
     layout.venue_url = await children.ready("venue")
     await asyncio.gather(*(children.ready(worker) for worker in WORKERS))
+    stage.start_took = stage.clock.now() - ORIGIN
     children.start("fleet", "fleet", "--config", path)
     if isinstance(host, realhost.RealHost):
         names = realhost.start(children, host, layout.path, stage.clock)
@@ -161,7 +164,7 @@ async def trade(layout: config.Layout, children: Children, stage: Stage) -> None
     options = layout.options
     stage.enter("waiting for the first ticks of every host")
     await seen_by_the_pipeline(stage.picture, options.hosts, children)
-    layout.first_interval = first_interval(stage.clock.now())
+    layout.first_interval = first_interval(stage.clock.now(), bidding_lead(stage.start_took))
     layout.write()
     end = layout.first_interval + INTERVAL * options.minutes
     children.start("bid", "bid", "run", "--config", str(layout.path), "--venue", options.venue)

@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.plan import INTERVAL, ORIGIN, Options, first_interval, run_folder
+from deploy.demo.plan import INTERVAL, ORIGIN, Options, bidding_lead, first_interval, run_folder
 from pipeline.errors import ConfigError
 
 NOON = datetime(2026, 7, 23, 12, tzinfo=UTC)
 
 
 def test_the_event_starts_on_the_first_minute_that_leaves_time_to_offer() -> None:
-    """At 12:00:10 with a lead of 60 s the interval at 12:01 is too near; 12:02 is the first with a minute to spare."""
-    assert first_interval(NOON + timedelta(seconds=10), timedelta(seconds=60)) == NOON + timedelta(minutes=2)
+    """At 12:00:10 with a lead of 40 s and 20 s of gate closure, 12:01 is too near; 12:02 has a minute to spare."""
+    assert first_interval(NOON + timedelta(seconds=10), timedelta(seconds=40)) == NOON + timedelta(minutes=2)
+
+
+def test_a_machine_that_is_slow_to_start_processes_gets_more_time_to_offer() -> None:
+    """Ten seconds of the clock and less are in the 50 s; processes that take 42 s get 82."""
+    assert bidding_lead(timedelta(seconds=10)) == bidding_lead(timedelta(seconds=3)) == timedelta(seconds=50)
+    assert bidding_lead(timedelta(seconds=42)) == timedelta(seconds=82)
 
 
 def test_the_demos_day_is_a_business_day_in_california() -> None:

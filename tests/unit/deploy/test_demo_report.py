@@ -272,11 +272,12 @@ def test_a_loop_that_did_not_close_says_why() -> None:
     """Lost ticks, no offer, no award, statements apart: one sentence each; a closed loop has nothing to say."""
     whole = report.summarise(a_run())
 
-    assert report.problem(whole) is None
-    assert report.problem(whole | {"lost": 1}) == "1 of 300 ticks did not reach the site figures"
-    assert "nothing was offered" in str(report.problem(whole | {"offered_kw": None}))
-    assert "none was awarded" in str(report.problem(whole | {"awarded_kw": None}))
-    assert "differ" in str(report.problem(whole | {"statements_agree": False}))
+    assert report.problem(whole, "no evidence") is None
+    assert report.problem(whole | {"lost": 1}, "no evidence") == "1 of 300 ticks did not reach the site figures"
+    assert str(report.problem(whole | {"offered_kw": None}, "no evidence")).startswith("nothing was offered")
+    assert "no evidence" in str(report.problem(whole | {"offered_kw": None}, "no evidence"))
+    assert "none was awarded" in str(report.problem(whole | {"awarded_kw": None}, "no evidence"))
+    assert "differ" in str(report.problem(whole | {"statements_agree": False}, "no evidence"))
 
 
 def test_the_page_stands_alone_and_says_that_it_is_simulated() -> None:
