@@ -43,8 +43,17 @@ class Metered:
     interval: Interval
     energy_kwh: float
     covered_share: float
-    """Share of the host-seconds that the energy covers; below 1 the energy is too low, and nobody fills it up."""
+    """Share of the host-seconds that the energy covers; below 1 the energy is too low."""
     simulated: bool
+
+    def load_kw(self, baseline_kw: float) -> float:
+        """
+        Return the mean draw that delivery is counted by: what nobody measured is taken to draw its baseline.
+
+        600 kWh in an hour of which three quarters are covered, beside a baseline of 1,000 kW: 600 + 250 = 850 kW. So
+        150 kW were let go of, three quarters of the 200 kW by which the measured part was below the baseline.
+        """
+        return self.energy_kwh / self.interval.hours + (1.0 - self.covered_share) * max(baseline_kw, 0.0)
 
 
 def reading(interval: Interval, energy_kwh: float) -> MeterReading:
@@ -105,7 +114,7 @@ def perform(award: Award, baseline: Baseline, metered: Metered, site: str) -> Pe
     1 200 kW baseline, 900 kW load, 250 kW awarded: 300 kW reduction, 250 kW delivered, nothing short.
     """
     unadjusted_kw, baseline_kw = baseline.over(award.interval)
-    load_kw = metered.energy_kwh / metered.interval.hours
+    load_kw = metered.load_kw(baseline_kw)
     awarded_kw = float(award.quantity_mw * KW_PER_MW)
     delivered_kw = min(max(baseline_kw - load_kw, 0.0), awarded_kw)
     return Performance(
@@ -125,6 +134,15 @@ def perform(award: Award, baseline: Baseline, metered: Metered, site: str) -> Pe
         shortfall_kw=awarded_kw - delivered_kw,
         covered_share=metered.covered_share,
         simulated=metered.simulated,
+    )
+
+
+def counted(readings: Sequence[MeterReading], performed: Iterable[Performance]) -> tuple[MeterReading, ...]:
+    """Return *readings*, those of awarded intervals that were measured in part as their delivery is counted by."""
+    part = {one.interval: one.load_kw for one in performed if one.covered_share < 1.0}
+    return tuple(
+        reading(one.interval, part[one.interval] * one.interval.hours) if one.interval in part else one
+        for one in readings
     )
 
 
@@ -149,6 +167,7 @@ def performances(
         baseline = baseline_of(event, readings, awards, method, calendar)
         inside = sorted((a for a in awards if a.interval.start in event), key=lambda award: award.interval)
         found += [perform(award, baseline, metered[award.interval], site) for award in inside]
+        readings = counted(readings, found)  # the hours before a later event may be in this one
     return found
 
 

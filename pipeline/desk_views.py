@@ -87,7 +87,7 @@ INTERVALS = View(
         "length_s": "Length of the interval, s: a site has figures of several lengths, each covering all of its time",
         "revision": "1 at first; a late part of the site makes the next",
         "energy_kwh": "Energy, kWh, from the devices' own counters",
-        "load_kw": "Mean draw over the interval, kW",
+        "load_kw": "Mean draw of what was measured, taken for all, kW; null where that is nothing or lacks a partition",
         "hosts": "Hosts in the figure",
         "hosts_partial": "Hosts whose counters do not span the whole interval; the hole is missing from energy_kwh",
         "covered_share": "Host-seconds measured / host-seconds in the interval, 0 to 1",
@@ -102,7 +102,8 @@ INTERVALS = View(
     """
     SELECT day, site, interval_start, interval_end,
         CAST(epoch(interval_end - interval_start) AS BIGINT) AS length_s, revision, energy_kwh,
-        energy_kwh / (epoch(interval_end - interval_start) / 3600) AS load_kw,
+        CASE WHEN coalesce(partitions >= partitions_expected, true)
+            THEN energy_kwh / (epoch(interval_end - interval_start) / 3600) / nullif(covered_share, 0) END AS load_kw,
         hosts, hosts_partial, covered_share, partitions, partitions_expected, ticks, ticks_missing, pools,
         coalesce(corrected, false) AS corrected, simulated, source
     FROM archive.site_interval

@@ -3,33 +3,23 @@ Do two archives hold the same? Pure; the shell is `pipeline.rebuild_sources`.
 
 An archive built anew from Kafka holds what Kafka still has: of the archive it is compared with, only rows of the same
 offsets count. Days that went as retention says are not missed, and loaded history, which never was on Kafka, is not
-compared.
+compared. That both hold the same says that nothing was lost or altered on the way into files; whether a figure was
+computed right, which only its ticks can tell, is not asked.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import polars as pl
 
 from pipeline.archive_hash import Contents
 from pipeline.archive_places import Place
-from pipeline.archive_ticks import Record
 from pipeline.errors import EnvironmentProblem
-from pipeline.messages.telemetry import SiteInterval
 
 #: By topic and partition: the first offset that was read, and the first that was not.
 Spans = Mapping[tuple[str, int], tuple[int, int]]
 #: What is in a place, or why that cannot be said.
 Held = Contents | EnvironmentProblem
-
-
-class Recompute(Protocol):
-    """Makes intervals of archived ticks once more: what an interval in the archive can be checked against."""
-
-    def __call__(self, partition: int, ticks: Iterable[Record]) -> Iterator[SiteInterval]:
-        """Yield the closed intervals of one telemetry partition, whose *ticks* come in the order of their offsets."""
-        ...
 
 
 @dataclass(frozen=True)

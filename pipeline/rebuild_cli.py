@@ -1,4 +1,8 @@
-"""`firmwatt pipeline rebuild`: build an archive and its desk anew, say what they hold, compare."""
+"""
+`firmwatt pipeline rebuild`: build an archive and its desk anew, say what they hold, compare.
+
+Messages are copied, figures as they were published: nothing is computed from ticks again, and nothing sent to Kafka.
+"""
 
 import argparse
 import asyncio

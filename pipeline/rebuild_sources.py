@@ -192,7 +192,7 @@ def ticks(storage: Storage, site: str) -> Iterator[tuple[int, Record]]:
     """
     Yield the archived ticks of *site* with their telemetry partition, as the frames they came as.
 
-    Day by day, and of each partition in the order of the offsets: what `pipeline.rebuild.Recompute` asks for.
+    Day by day, and of each partition in the order of the offsets, as the rollup would have to be given them.
     """
     for day in archive.days(storage, HOST_TICKS.name):
         place = Place(HOST_TICKS.name, day, site)

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import bulk, capacity, intervals, rows, skew, straggler
+from pipeline import bulk, capacity, forget, intervals, rows, skew, straggler
 from pipeline.bulk import Batch, Ticks
 from pipeline.counters import Flags, Ints
 from pipeline.frames import Layout, instant, micros
@@ -34,7 +34,7 @@ from pipeline.messages.telemetry import HostRecord, IntervalCorrection, Interval
 from pipeline.pools import Pools
 from pipeline.rows import NO_POOL, Cohort
 from pipeline.straggler import Hole
-from pipeline.totals import summed
+from pipeline.totals import padded, summed
 
 MICROSECOND = timedelta(microseconds=1)
 #: An interval is closed this long after its end, clock time: ticks on their way still count.
@@ -80,6 +80,8 @@ class Partition:
     hosts: list[str] = field(default_factory=list)
     first_us: list[int] = field(default_factory=list)
     """When each host was first heard of."""
+    heard_us: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """When Kafka's clock stood at most when a tick of each host was taken in; shorter where that was never."""
     sites: list[str] = field(default_factory=list)
     site_of: list[int] = field(default_factory=list)
     """The site of each host, a number in `sites`."""
@@ -100,6 +102,8 @@ class Partition:
     """Hosts whose record is to be published."""
     closed: list[IntervalPartial] = field(default_factory=list)
     """Figures that are not published yet."""
+    renumbered_us: int = 0
+    """When the numbers of hosts and pools were last looked through, by `received_us`."""
     late_us: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By number of the interval: when the first and last of the ticks not yet added up were measured."""
 
@@ -118,14 +122,15 @@ class Partition:
         for key, (layout, packed) in batch.layouts.items():
             self._learn(layout, packed, key)
         self._begin(batch, received_us)
-        known_us = np.maximum.accumulate(received_us)
+        known_us = np.maximum(np.maximum.accumulate(received_us), self.received_us)
         begin, count = 0, len(payloads)
         while begin < count:
             self.close(int(known_us[begin]))
             end = max(begin + 1, int(np.searchsorted(known_us, self._closes_us())))
             whole = (begin, end) == (0, count)
-            self._take(batch.ticks if whole else [ticks.between(begin, end) for ticks in batch.ticks], received_us)
-            self.offset, self.received_us = offset - (count - end), max(self.received_us, int(known_us[end - 1]))
+            several = batch.ticks if whole else [ticks.between(begin, end) for ticks in batch.ticks]
+            self._take(several, received_us, known_us)
+            self.offset, self.received_us = offset - (count - end), int(known_us[end - 1])
             begin = end
         self.counts["ticks"] += sum(map(len, batch.ticks))
         self.counts["refused"] += len(batch.refused)
@@ -136,13 +141,15 @@ class Partition:
         ends = [closing.open_from_us + closing.length_us for closing in self.closings.values()]
         return min(ends) + LATENESS // MICROSECOND
 
-    def _take(self, several: list[Ticks], received_us: Ints) -> None:
+    def _take(self, several: list[Ticks], received_us: Ints, known_us: Ints) -> None:
         """Take in ticks between which no interval closes: those that follow each other at once, the others in order."""
-        others = [rest for ticks in several if len(ticks) for rest in self._columns(ticks, received_us)]
-        for _, cohort, number, value, simulated in sorted(others, key=lambda one: one[0]):
+        self.heard_us = padded(self.heard_us, len(self.hosts))
+        others = [rest for ticks in several if len(ticks) for rest in self._columns(ticks, received_us, known_us)]
+        for place, cohort, number, value, simulated in sorted(others, key=lambda one: one[0]):
+            forget.note(self, int(cohort.rows["host"][number]), int(known_us[place]))
             straggler.take(self, cohort, number, value, simulated=simulated)
 
-    def _columns(self, ticks: Ticks, received_us: Ints) -> Iterable[tuple[int, Cohort, int, Any, bool]]:
+    def _columns(self, ticks: Ticks, received_us: Ints, known_us: Ints) -> Iterable[tuple[int, Cohort, int, Any, bool]]:
         """Take what is regular of *ticks* at once; yield the others: place, cohort, row, numbers, simulated."""
         cohort = self.cohorts.setdefault((ticks.gpus, ticks.jobs), Cohort(ticks.gpus, ticks.jobs))
         keys = ticks.values["layout"].tolist()
@@ -167,6 +174,7 @@ class Partition:
             whole = ran if chosen.all() else ran.at(chosen)
             self._note_late(whole.later["at_us"])
             rows.advance(cohort, whole, self.base_us)
+            np.maximum.at(self.heard_us, cohort.rows["host"][whole.number], known_us[whole.place])
             for place in rows.holes(whole):
                 straggler.note_hole(self, cohort, int(whole.number[place]), whole.earlier[place], whole.later[place])
         for place in np.flatnonzero(~chosen).tolist():
@@ -243,6 +251,11 @@ class Partition:
         return self._by_name
 
     _by_name: dict[str, int] | None = field(default=None, init=False, repr=False)
+
+    def tidy(self) -> None:
+        """Let go of what nothing can need any more; no figure changes by it."""
+        forget.tidy(self)
+        self._by_name = None
 
     def due(self, now: datetime, quiet_until: datetime | None = None) -> News:
         """
@@ -327,38 +340,3 @@ class Partition:
                 cohort, number = self.current[host]
                 yield capacity.host_record(cohort.layouts[number], instant(int(cohort.rows["at_us"][number])))
         self.changed.clear()
-
-    def tidy(self) -> None:
-        """
-        Let go of what nothing can need any more.
-
-        Of holes whose ticks would be refused as history; of notes on late ticks that changed nothing; and of rows that
-        no host is in and no interval needs, once they are more than half of all.
-        """
-        history = self.received_us - KEEP // MICROSECOND
-        for host, gaps in list(self.gaps.items()):
-            if kept := [gap for gap in gaps if gap.after.at_us >= history]:
-                self.gaps[host] = kept
-            else:
-                del self.gaps[host]
-        there = {number for cohort in self.cohorts.values() for number in cohort.parts}
-        self.late_us = {number: span for number, span in self.late_us.items() if number in there}
-        needed = {gap.hashes for gaps in self.gaps.values() for gap in gaps}
-        held = {key for hashes in needed for key in hashes}
-        for cohort in self.cohorts.values():
-            if 2 * int(cohort.used["current"].sum()) < len(cohort) - 8:
-                self._tidy(cohort, held)
-
-    def _tidy(self, cohort: Cohort, held: set[int]) -> None:
-        alive = cohort.used["current"] | np.array([key in held for key in cohort.hashes])
-        for records in cohort.parts.values():
-            used = records[: len(cohort)]
-            alive |= (used["span_us"] != 0) | (used["ticks"] != 0)
-        for key, lives in zip(cohort.hashes, alive.tolist(), strict=True):
-            if not lives:
-                del self.row_of[key]
-        cohort.keep(alive)
-        self.row_of |= {key: number for number, key in enumerate(cohort.hashes)}
-        for number, host in enumerate(cohort.used["host"].tolist()):
-            if cohort.rows["current"][number]:
-                self.current[host] = cohort, number

@@ -21,7 +21,7 @@ from pipeline.pools import Pool, Pools
 from pipeline.rollup import Partition
 from pipeline.rows import Cohort, part, row
 from pipeline.straggler import Hole, Knot
-from pipeline.totals import Totals
+from pipeline.totals import Totals, padded
 
 #: Of what is written here and of the records in `pipeline.rows`; raise it with any change.
 VERSION = 2
@@ -105,6 +105,8 @@ class Saved(msgspec.Struct, array_like=True):
     late_us: dict[int, tuple[int, int]]
     closed: list[IntervalPartial]
     unknown_before_us: int = 0
+    heard_us: list[int] = []
+    """As long as `hosts`; states of earlier workers have none."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -132,6 +134,7 @@ def save(state: Partition) -> bytes:
             late_us=state.late_us,
             closed=state.closed,
             unknown_before_us=state.unknown_before_us,
+            heard_us=padded(state.heard_us, len(state.hosts)).tolist(),
         )
     )
 
@@ -154,6 +157,7 @@ def restore(
     state.unknown_before_us = saved.unknown_before_us
     state.pools = Pools(saved.pools)
     state.hosts, state.first_us, state.sites, state.site_of = saved.hosts, saved.first_us, saved.sites, saved.site_of
+    state.heard_us = np.array(saved.heard_us or [saved.received_us] * len(saved.hosts), dtype=np.int64)
     for kept in saved.cohorts:
         _add_cohort(state, kept)
     state.retired = {host: dict.fromkeys(boots) for host, boots in saved.retired.items()}

@@ -46,11 +46,11 @@ class Totals:
 
     def host(self, name: str, hosts: int) -> Ints:
         """Return a column by host, as long as there are *hosts*."""
-        return _padded(self.columns[name], hosts)
+        return padded(self.columns[name], hosts)
 
     def pool(self, name: str, pools: int) -> Ints:
         """Return a column by pool, as long as there are *pools*."""
-        return _padded(self.columns[name], pools)
+        return padded(self.columns[name], pools)
 
     def grouped(self, group_of: Ints, groups: int) -> "Totals":
         """Return the same by number of the group in place of the host's; *group_of* each host."""
@@ -75,10 +75,11 @@ def _sum(one: Ints, other: Ints) -> Ints:
     if len(one) == len(other):
         return one + other
     longer = max(len(one), len(other))
-    return _padded(one, longer) + _padded(other, longer)
+    return padded(one, longer) + padded(other, longer)
 
 
-def _padded(values: Ints, length: int) -> Ints:
+def padded(values: Ints, length: int) -> Ints:
+    """Return *values* cut to *length*, or with zeros up to it."""
     if len(values) >= length:
         return values[:length]
     return np.concatenate([values, np.zeros(length - len(values), dtype=np.int64)])

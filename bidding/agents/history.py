@@ -39,12 +39,16 @@ class History:
         self._past = {start: load_kw * hours for start, load_kw in frame.select("start", "load_kw").iter_rows()}
 
     def readings(self, events: Sequence[Interval], calendar: Calendar, now: datetime) -> tuple[MeterReading, ...]:
-        """Return, in order of time, the readings that the baselines of *events* and their settlement rest on."""
+        """
+        Return, in order of time, the readings that the baselines of *events* and their settlement rest on.
+
+        An interval that is covered in part has the mean of that part; one of which nothing is measured has no reading.
+        """
         if self._past is None:
             self.reload(now)
         energies = dict(self._past or {})
         metered = self._world.intervals.items()
-        energies |= {start: figure.energy_kwh for start, figure in metered if figure.covered_share > 0}
+        energies |= {start: figure.energy_kwh / share for start, figure in metered if (share := covered(figure)) > 0}
         spans = {span for event in events for span in windows(event, calendar, self._look_back)}
         starts = {piece.start for span in spans for piece in span.split(self._length)}
         return tuple(
@@ -58,11 +62,17 @@ class History:
         figure = self._world.intervals.get(interval.start)
         if figure is None or figure.interval != interval:
             return None
-        return Metered(interval, figure.energy_kwh, figure.covered_share, figure.simulated)
+        return Metered(interval, figure.energy_kwh, covered(figure), figure.simulated)
 
     def whole(self, interval: Interval) -> bool:
         """Return whether metering over *interval* covers every partition and all but a sliver of the host-seconds."""
         return is_whole(figure) if (figure := self._world.intervals.get(interval.start)) else False
+
+
+def covered(figure: SiteInterval) -> float:
+    """Return the share of the site that *figure* covers; a missing partition has as many hosts as others."""
+    there = min(1.0, figure.partitions / figure.partitions_expected) if figure.partitions_expected else 1.0
+    return figure.covered_share * there
 
 
 def is_whole(figure: SiteInterval) -> bool:

@@ -64,7 +64,8 @@ class Settling:
         ledger = self._book.ledger
         events = self._events_of_the_days(due)
         readings = self._history.readings(events, self._calendar, now)
-        self._perform(due, readings)
+        self._perform(due, performance.counted(readings, ledger.performance.values()))
+        readings = performance.counted(readings, ledger.performance.values())
         ours = settlement.settle(
             list(ledger.awards.values()), list(ledger.performance.values()), self._rules, self._settings.resource, now
         )

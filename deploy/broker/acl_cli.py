@@ -43,6 +43,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME,…",
         help="of a portfolio: what it mirrors",
     )
+    grammar.add_argument(
+        "--commands-of",
+        default="",
+        metavar="NAME",
+        help=(
+            "where the mirror's settings say `commands = true`: the name of their [mirror.target]; of a site that the "
+            "portfolio commands, and with --sites of the portfolio"
+        ),
+    )
     grammar.add_argument("--cluster", default="firmwatt", help="name of the Strimzi-managed cluster (%(default)s)")
     grammar.add_argument(
         "--fleet", action="store_true", help="with a principal for simulated hosts; not where hosts are real"
@@ -53,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Print the rules and return the exit code."""
     args = parser().parse_args(argv)
-    roles = (*acl_rules.roles(args.group, args.sites), *([acl_rules.FLEET] if args.fleet else []))
+    roles = (*acl_rules.roles(args.group, args.sites, args.commands_of), *([acl_rules.FLEET] if args.fleet else []))
     holding = acl_formats.holders(roles, args.principal_prefix, hosts_in(args.hosts) if args.hosts else [])
     match args.format:
         case "json":

@@ -58,6 +58,10 @@ class Operation(StrEnum):
     DESCRIBE_CONFIGS = "DescribeConfigs"
 
 
+#: What a mirror needs of a topic that it makes and fills, and of its own.
+BOTH_WAYS = (Operation.READ, Operation.WRITE, Operation.CREATE, Operation.DESCRIBE_CONFIGS)
+
+
 @dataclass(frozen=True)
 class Rule:
     """One resource, or all whose names begin like it, and what may be done to it; everything else is refused."""
@@ -180,26 +184,46 @@ def monitor(group: str) -> Role:
     )
 
 
-def mirror_from_site(group: str) -> Role:
-    """Return the role of a portfolio's mirror on the Kafka of a site whose workers form *group*: it writes nothing."""
+def mirror_from_site(group: str, commanded_by: str = "") -> Role:
+    """
+    Return the role of a portfolio's mirror on the Kafka of a site whose workers form *group*.
+
+    It writes nothing there, unless the site takes commands from the portfolio *commanded_by*, as the mirror's settings
+    name it. Acknowledgements go up with the rest; hosts need no other rights than those of their own site.
+    """
+    down = [
+        *topics(
+            [COMMANDS],
+            "brings down the portfolio's commands",
+            Operation.WRITE,
+            Operation.CREATE,
+            Operation.DESCRIBE_CONFIGS,
+        ),
+        Rule(Kind.TOPIC, "mm2-", BOTH_WAYS, "keeps its settings and how far it has come", prefixed=True),
+        Rule(Kind.GROUP, f"{commanded_by}-mm2", (Operation.READ,), "shares the work of bringing commands"),
+    ]
     return Role(
         "mirror",
         "brings what a site publishes to the portfolio",
         (
             *topics(MIRRORED, "mirrors it", Operation.READ, Operation.DESCRIBE_CONFIGS),
             *_groups(group, "tells the portfolio how far the workers have come", Operation.DESCRIBE),
+            *(down if commanded_by else ()),
         ),
     )
 
 
-def mirror_to_portfolio(sites: Iterable[str]) -> Role:
-    """Return the role of the same mirror on the portfolio's Kafka; *sites* as its settings name them."""
-    everything = (Operation.READ, Operation.WRITE, Operation.CREATE, Operation.DESCRIBE_CONFIGS)
+def mirror_to_portfolio(sites: Iterable[str], commanded_by: str = "") -> Role:
+    """
+    Return the role of the same mirror on the portfolio's Kafka; *sites* as its settings name them.
+
+    Where a site takes commands from this portfolio, *commanded_by* is not empty.
+    """
     of_each_site = [
         rule
         for site in sites
         for rule in (
-            Rule(Kind.TOPIC, f"{site}.checkpoints.internal", everything, f"notes how far {site}'s workers have come"),
+            Rule(Kind.TOPIC, f"{site}.checkpoints.internal", BOTH_WAYS, f"notes how far {site}'s workers have come"),
             Rule(Kind.GROUP, f"{site}-mm2", (Operation.READ,), f"shares the work for {site}"),
         )
     ]
@@ -207,11 +231,16 @@ def mirror_to_portfolio(sites: Iterable[str]) -> Role:
         "mirror",
         "brings what sites publish here",
         (
-            *topics(MIRRORED, "mirrors it", *everything),
-            Rule(Kind.TOPIC, "mm2-", everything, "keeps its settings and how far it has come", prefixed=True),
-            Rule(Kind.TOPIC, "heartbeats", everything, "shows that it lives"),
+            *topics(MIRRORED, "mirrors it", *BOTH_WAYS),
+            Rule(Kind.TOPIC, "mm2-", BOTH_WAYS, "keeps its settings and how far it has come", prefixed=True),
+            Rule(Kind.TOPIC, "heartbeats", BOTH_WAYS, "shows that it lives"),
             Rule(Kind.GROUP, ON_KUBERNETES, (Operation.READ,), "shares the work of all sites, on Kubernetes"),
             *of_each_site,
+            *(
+                topics([COMMANDS], "takes them down to sites", Operation.READ, Operation.DESCRIBE_CONFIGS)
+                if commanded_by
+                else ()
+            ),
         ),
     )
 
@@ -224,11 +253,12 @@ def _groups(group: str, reason: str, operation: Operation) -> tuple[Rule, Rule]:
     )
 
 
-def roles(group: str, sites: Iterable[str] = ()) -> tuple[Role, ...]:
+def roles(group: str, sites: Iterable[str] = (), commanded_by: str = "") -> tuple[Role, ...]:
     """
     Return every role on a Kafka whose workers form *group*; simulated hosts (`FLEET`) are not among them.
 
-    With *sites*, those that are mirrored here, it is a portfolio's, else a site's that may be mirrored.
+    With *sites*, those that are mirrored here, it is a portfolio's, else a site's that may be mirrored. *commanded_by*:
+    the portfolio whose commands the mirror takes down to sites; empty where it takes none.
     """
-    mirror = mirror_to_portfolio(sites) if sites else mirror_from_site(group)
+    mirror = mirror_to_portfolio(sites, commanded_by) if sites else mirror_from_site(group, commanded_by)
     return (COLLECTOR, ACTUATOR, worker(group), DISPATCH, archive(group), monitor(group), mirror)

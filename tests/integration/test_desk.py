@@ -283,6 +283,27 @@ def test_of_one_interval_the_highest_revision_is_shown_and_metered_beats_loaded_
     assert interval_history(place / "archive", "site-2", at(60), minute).is_empty()
 
 
+def test_a_minute_measured_in_part_is_shown_with_the_mean_of_that_part(place: Path) -> None:
+    """
+    3 kWh of three quarters of a minute's host-seconds are 240 kW, and not the 180 that look like load gone away.
+
+    With nothing measured, or a partition missing of which nobody knows how many hosts it has, there is no mean.
+    """
+
+    def minute(number: int, **fields: Any) -> SiteInterval:
+        interval = Interval(at(60 * number), at(60 * number + 60))
+        return site_interval(interval=interval, **fields)
+
+    part = minute(0, energy_kwh=3.0, covered_share=0.75)
+    put(place, SITE_INTERVALS, part, minute(1, energy_kwh=0.0, covered_share=0.0), minute(2, partitions=7))
+
+    rows = ask(place, "SELECT load_kw, covered_share, energy_kwh FROM intervals ORDER BY interval_start")
+
+    assert rows == [(240.0, 0.75, 3.0), (None, 0.0, 0.0), (None, 1.0, 1.0)]
+    past = interval_history(place / "archive", "site-1", at(60), timedelta(minutes=1))
+    assert past.select("load_kw", "covered_share").rows() == [(240.0, 0.75)]
+
+
 def test_an_interval_nobody_measured_is_a_gap_in_the_history(place: Path) -> None:
     put(place, SITE_INTERVALS, site_interval(energy_kwh=0.0, covered_share=0.0))
 

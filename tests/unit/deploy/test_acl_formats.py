@@ -199,3 +199,24 @@ def test_all_real_rules_can_be_written_in_all_formats() -> None:
     assert len(json.loads(acl_formats.as_json(holding))["rules"]) == rules
     users = list(yaml.safe_load_all(acl_formats.strimzi(holding, "kafka")))
     assert sum(len(user["spec"]["authorization"]["acls"]) for user in users) == rules
+
+
+def test_a_site_that_a_portfolio_commands_is_printed_with_its_mirrors_rights(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    acl_cli.main(["--commands-of", "hq"])
+    lines = words(capsys.readouterr().out)
+    acl_cli.main([])
+    without = words(capsys.readouterr().out)
+
+    assert [line for line in lines if line not in without] == [
+        shlex.split(
+            "--add --allow-principal User:mirror --operation Write --operation Create --operation DescribeConfigs "
+            "--topic control.command.v1"
+        ),
+        shlex.split(
+            "--add --allow-principal User:mirror --operation Read --operation Write --operation Create "
+            "--operation DescribeConfigs --topic mm2- --resource-pattern-type prefixed"
+        ),
+        shlex.split("--add --allow-principal User:mirror --operation Read --group hq-mm2"),
+    ]

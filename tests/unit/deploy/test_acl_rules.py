@@ -9,7 +9,7 @@ from doubles.rights import RW, TABLE
 from bidding.agents import feed
 from bidding.app import USED
 from deploy.broker import acl_rules
-from deploy.broker.acl_rules import ALL, Kind, Operation, Role
+from deploy.broker.acl_rules import ALL, Kind, Operation, Role, Rule
 from pipeline.archive_schemas import ARCHIVED
 from pipeline.market_topics import MARKET_TOPICS
 from pipeline.topics import ACKS, COMMANDS, HOST_TICKS, TOPICS, Topic
@@ -113,6 +113,26 @@ def test_a_mirror_writes_only_at_the_portfolio() -> None:
     assert groups == {"firmwatt-mirror", "site-1-mm2", "site-2-mm2"}
     assert acl_rules.roles("plant")[-1] == site
     assert acl_rules.roles("plant", ["site-1", "site-2"])[-1] == portfolio
+
+
+def test_a_mirror_writes_commands_only_at_a_site_that_takes_them_from_the_portfolio() -> None:
+    """With `commands = true` they are read above, written below, and nowhere both."""
+    site, portfolio = acl_rules.roles("plant", commanded_by="hq")[-1], acl_rules.roles("plant", ["s1"], "hq")[-1]
+
+    assert allowed(site, COMMANDS.name) == {"Write", "Create", "DescribeConfigs"}
+    assert allowed(site, "mm2-offsets.hq.internal") == {"Read", "Write", "Create", "DescribeConfigs"}
+    assert Rule(Kind.GROUP, "hq-mm2", (Operation.READ,), "shares the work of bringing commands") in site.rules
+    assert "Write" not in allowed(site, "telemetry.host.v1") | allowed(site, "control.ack.v1")
+    assert allowed(portfolio, COMMANDS.name) == {"Read", "DescribeConfigs"}
+
+
+def test_what_a_host_may_do_does_not_depend_on_who_commands_it() -> None:
+    """It reads commands and acknowledges them, whether they were written at its site or come down to it."""
+    own, above = acl_rules.roles("plant")[:2], acl_rules.roles("plant", commanded_by="hq")[:2]
+
+    assert own == above
+    assert allowed(own[1], COMMANDS.name) == {"Read"}
+    assert allowed(own[1], "control.ack.v1") == {"Write"}
 
 
 def test_every_rule_has_a_reason() -> None:

@@ -1,15 +1,18 @@
 """`firmwatt pipeline rebuild --check`: that nothing was compared is not that nothing differs."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.archived import interval, put
+from doubles.archived import NOON, interval, put
 
 from pipeline import rebuild_cli, rebuild_sources, storage
 from pipeline.rebuild import Spans
+from pipeline.store import interval_history
 from pipeline.topics import SITE_INTERVALS
 
+AFTER = NOON + timedelta(hours=1)
 PLACE = (SITE_INTERVALS.name, 0)
 
 
@@ -49,3 +52,21 @@ def test_nothing_to_compare_is_a_failure(
     said = capsys.readouterr()
     assert "nothing to compare: Kafka has none of what the archive's group has committed" in said.err
     assert "equal" not in said.out
+
+
+def test_figures_are_copied_as_they_were_published_and_the_help_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A minute of 99 kWh, which no tick accounts for, is 99 kWh in the archive built anew, and no difference."""
+    put(storage.at(tmp_path / "archive"), SITE_INTERVALS, interval(0, energy_kwh=99.0))
+    config = tmp_path / "firmwatt.toml"
+    config.write_text(f'[pipeline]\narchive = "{tmp_path / "archive"}"\n')
+
+    code = rebuild_cli.main(["--config", str(config), "--from", "archive", "--into", str(tmp_path / "new"), "--check"])
+
+    assert code == 0
+    (row,) = interval_history(tmp_path / "new" / "archive", "site-1", AFTER, timedelta(minutes=1)).rows(named=True)
+    assert row["load_kw"] == pytest.approx(99.0 * 60)
+    with pytest.raises(SystemExit):
+        rebuild_cli.main(["--help"])
+    assert "nothing is computed from ticks again" in " ".join(capsys.readouterr().out.split())
