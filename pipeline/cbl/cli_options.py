@@ -39,6 +39,7 @@ JSON (--json): one object, or where the load data has several resources {"resour
   resource                   where the load data names it
   method, version, engine
   is_the_rule, changed       whether no parameter was set; the names of those that were
+  contract                   figures that a contract supplies, by name; setting them changes no rule
   verified                   whether the rule's numbers were read in the rule itself
   timezone
   days_used                  [day], newest first
@@ -46,6 +47,7 @@ JSON (--json): one object, or where the load data has several resources {"resour
   adjustment                 {kind: none|ratio|additive, raw, applied, capped}; ratio, or kW; raw null: not defined
   intervals                  [{start, baseline_unadjusted_kw, baseline_kw, load_kw, reduction_kw}], start in local time;
                              load and reduction are null where the event was not metered
+  performance                [{start, nominated_kw, delivered_kw, ratio}], where a firm service level is set
   warnings                   [text]
   shortfall                  {need, have, what}, in place of intervals, where one of several resources has too few days
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.cbl import performance
 from pipeline.cbl.answer import Answer
 from pipeline.cbl.cli_request import Asked
 from pipeline.cbl.request import ONE
+from pipeline.cbl.rule import contract_of
 from pipeline.tables import columns
 
 #: Where a rule makes no adjustment.
 UNADJUSTED = {"kind": "none", "raw": None, "applied": 1.0, "capped": False}
 FIGURES = ("baseline_unadjusted_kw", "baseline_kw", "load_kw", "reduction_kw")
+PROMISED = ("nominated_kw", "delivered_kw", "ratio")
 #: Width of a column of kW.
 KW_WIDE = 13
 Object = dict[str, Any]
@@ -33,6 +36,7 @@ def _object(asked: Asked, answer: Answer, resource: str) -> Object:
     newest = days.sort("day", descending=True)
     short = shortfalls.select("need", "have", "what").to_dicts()
     adjustment = adjustments.select("kind", "raw", "applied", "capped").to_dicts()
+    contract, promised = contract_of(asked.rule.parameters), _promised(asked, intervals)
     return {
         **({} if resource == ONE else {"resource": resource}),
         "method": asked.rule.method,
@@ -40,6 +44,7 @@ def _object(asked: Asked, answer: Answer, resource: str) -> Object:
         "engine": asked.engine,
         "is_the_rule": asked.rule.is_the_rule,
         "changed": list(asked.rule.changed),
+        **({"contract": contract} if contract else {}),
         "verified": asked.rule.verified,
         "timezone": asked.request.calendar.timezone,
         "days_used": [str(day) for day in newest.filter("used")["day"]],
@@ -52,9 +57,19 @@ def _object(asked: Asked, answer: Answer, resource: str) -> Object:
             {"start": local(asked, start), **dict(zip(FIGURES, figures, strict=True))}
             for start, *figures in intervals.sort("start").select("start", *FIGURES).iter_rows()
         ],
+        **({"performance": promised} if promised else {}),
         "warnings": [*asked.warnings, *_warnings(intervals, adjustment)],
         **({"shortfall": short[0]} if short else {}),
     }
+
+
+def _promised(asked: Asked, intervals: pl.DataFrame) -> list[Object]:
+    """Return what was nominated and delivered in each interval; nothing where no firm level is set."""
+    found = performance.of_level(asked.rule.parameters, intervals).sort("start")
+    return [
+        {"start": local(asked, start), **dict(zip(PROMISED, figures, strict=True))}
+        for start, *figures in found.select("start", *PROMISED).iter_rows()
+    ]
 
 
 def local(asked: Asked, instant: datetime) -> str:
@@ -97,6 +112,12 @@ def block(one: Object, hours: float) -> Iterator[str]:
     if one["intervals"]:
         yield from figures(one["intervals"])
         yield from ("", _energy(one["intervals"], hours), f"adjustment     {_adjustment(one['adjustment'])}")
+    if "contract" in one:
+        yield f"contract       {', '.join(f'{name} = {figure:g}' for name, figure in one['contract'].items())}"
+    for each in one.get("performance", ()):
+        ratio = "–" if each["ratio"] is None else f"{each['ratio']:.6f}"
+        delivered = f"delivered {number(each['delivered_kw'])} of {number(each['nominated_kw'])} kW nominated"
+        yield f"{each['start']}  {delivered}, ratio {ratio}"
     if one["days_used"]:
         yield f"days used      {', '.join(one['days_used'])}"
     yield from (f"day not used   {excluded['day']}  {excluded['reason']}" for excluded in one["days_excluded"])

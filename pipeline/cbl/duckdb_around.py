@@ -64,7 +64,7 @@ def around(rule: AroundEvent, request: Request) -> str:
 def level(rule: Level, request: Request) -> str:
     """Return the SQL of a level agreed on; raise `ConfigError` where it was not given."""
     if rule.level_kw is None:
-        raise ConfigError("set level_kw")
+        raise ConfigError("set level_kw, the load in kW that was agreed on beforehand")
     counted = filled("load_kw * $loss_factor", loss_factor=rule.loss_factor)
     reduction = f"baseline_kw - {counted}"
     if rule.below_kw is not None:

@@ -132,11 +132,19 @@ SELECT event, resource, day, false AS used, reason
 FROM passed LEFT JOIN oldest USING (event, resource) WHERE coalesce(day >= oldest_day, true);
 
 CREATE OR REPLACE TEMP TABLE unadjusted AS
-SELECT event, resource, slot, avg(load_kw) AS unadjusted_kw
+SELECT event, resource, slot, $average AS unadjusted_kw
 FROM kept ANTI JOIN shortfalls USING (event, resource)
 JOIN asked USING (event) JOIN profile USING (hours, resource, day)
 WHERE used GROUP BY event, resource, slot;
 """
+
+#: Of the loads at one slot; exponential from the oldest day on.
+AVERAGE = {
+    "mean": "avg(load_kw)",
+    "exponential": (
+        "list_reduce(list(load_kw ORDER BY day), lambda average, newer: (1e0 - $weight) * average + $weight * newer)"
+    ),
+}
 
 OF_EACH = "row_number() OVER (PARTITION BY event, resource ORDER BY "
 USED = {
@@ -171,7 +179,7 @@ def script(rule: DayMatching, request: Request) -> str:
             _candidates(rule),
             low_usage(rule),
             _pool(rule),
-            TOLD,
+            filled(TOLD, average=Fragment(filled(AVERAGE[rule.average], weight=float(rule.weight)))),
             finished(rule, "load_kw - baseline_kw" if rule.supply else "baseline_kw - load_kw"),
         ]
     )

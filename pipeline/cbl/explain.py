@@ -7,6 +7,7 @@ means are taken here once more from the readings alone, beside the engine's figu
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from functools import reduce
 
 import polars as pl
 
@@ -123,6 +124,16 @@ def _explained(asked: Asked, one: Object) -> Iterator[str]:
     yield from _matrix(asked, one, event.filter(~pl.col("used")), "days not used, event hours")
 
 
+def _average(asked: Asked, names: list[str]) -> pl.Expr:
+    """Return the average of a row over days by *names*, newest first, as the rule takes it."""
+    match asked.rule.parameters:
+        case DayMatching(average="exponential", weight=weight):
+            first, *rest = (pl.col(name) for name in reversed(names))
+            return reduce(lambda old, newer: (1 - weight) * old + weight * newer, rest, first)
+        case _:
+            return pl.mean_horizontal(names)
+
+
 def _matrix(asked: Asked, one: Object, days: pl.DataFrame, head: str) -> Iterator[str]:
     """Return a table of loads: a line an interval, a column a day; what was not metered is a dash."""
     names = days["day"].unique().sort(descending=True).cast(pl.String).to_list()
@@ -134,7 +145,7 @@ def _matrix(asked: Asked, one: Object, days: pl.DataFrame, head: str) -> Iterato
     own = asked.request.loads.filter(pl.col("resource") == one.get("resource", ONE))
     wide = (
         days.pivot("day", index="start", values="load_kw", maintain_order=True)
-        .with_columns(_mean=pl.mean_horizontal(names))
+        .with_columns(_mean=_average(asked, names))
         .join(own.select("start", _own="load_kw"), on="start", how="left", maintain_order="left")
     )
     rows = [

@@ -152,7 +152,7 @@ def _listed(by_year: dict[int, str]) -> frozenset[date]:
     return frozenset(date.fromisoformat(f"{year}-{day}") for year, days in by_year.items() for day in days.split())
 
 
-_NERC_YEARS = range(2015, 2036)
+_NERC_YEARS = range(2010, 2036)
 #: Weekdays only; a holiday on a weekend is its substitute day.
 _GB_ENGLAND = {
     2015: "01-01 04-03 04-06 05-04 05-25 08-31 12-25 12-28",

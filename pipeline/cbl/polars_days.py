@@ -30,7 +30,7 @@ def answer(rule: DayMatching, request: Request) -> Answer:
     pool = _pool(rule, candidates)
     kept = _kept(rule, pool)
     short = _short(rule, candidates, pool)
-    means = _means(kept.join(short, on=KEY, how="anti"), slots, clocked)
+    means = _means(rule, kept.join(short, on=KEY, how="anti"), slots, clocked)
     found = polars_adjust.adjusted(rule, means, request)
     return Answer(
         intervals=found.intervals,
@@ -231,12 +231,25 @@ def _short(rule: DayMatching, candidates: pl.DataFrame, pool: pl.DataFrame) -> p
     )
 
 
-def _means(kept: pl.DataFrame, slots: pl.DataFrame, clocked: pl.DataFrame) -> pl.DataFrame:
-    """Return the plain mean over the *kept* days of each slot: `start`, `in_event`, `in_adjust`, `unadjusted_kw`."""
-    return (
-        polars_slots.loads_on(kept, slots.filter(pl.col("in_event") | pl.col("in_adjust")), clocked)
-        .group_by(*KEY, "start", "in_event", "in_adjust")
-        .agg(unadjusted_kw=pl.col("load_kw").mean())
+def _means(rule: DayMatching, kept: pl.DataFrame, slots: pl.DataFrame, clocked: pl.DataFrame) -> pl.DataFrame:
+    """Return the average over the *kept* days of each slot: `start`, `in_event`, `in_adjust`, `unadjusted_kw`."""
+    loads = polars_slots.loads_on(kept, slots.filter(pl.col("in_event") | pl.col("in_adjust")), clocked)
+    load = pl.col("load_kw")
+    if rule.average == "exponential":
+        loads = loads.join(_weights(rule, kept), on=CANDIDATE)
+        average = (load * pl.col("part")).sum()
+    else:
+        average = load.mean()
+    return loads.group_by(*KEY, "start", "in_event", "in_adjust").agg(unadjusted_kw=average)
+
+
+def _weights(rule: DayMatching, kept: pl.DataFrame) -> pl.DataFrame:
+    """Return the `part` of each day in an exponential average; the oldest has what the newer ones leave."""
+    back = pl.int_range(pl.len()).over(KEY)
+    left = (1.0 - rule.weight) ** back
+    newest_first = kept.sort("event", "resource", "day", descending=[False, False, True])
+    return newest_first.select(
+        *CANDIDATE, part=pl.when(back == pl.len().over(KEY) - 1).then(left).otherwise(rule.weight * left)
     )
 
 

@@ -65,6 +65,10 @@ class DayMatching(msgspec.Struct, frozen=True, kw_only=True, tag="day-matching")
     rank_by: Literal["event-hours", "day", "shape", "temperature"] = "event-hours"
     """What days are ordered by: mean load over the event's hours or over the day; for `nearest` the sum of squared
     differences to the event's day over the hours of `match`, or the difference of the highest temperatures."""
+    average: Literal["mean", "exponential"] = "mean"
+    """Of the days kept, alike; or `exponential`: oldest first, from the load of the oldest, each next day's load takes
+    the part `weight` of the average so far."""
+    weight: float = 0.1
     match: Literal["before-event", "outside-event"] = "before-event"
     """Hours by which `shape` compares: from local midnight to the event, or all of the day but the event…"""
     match_gap_hours: float = 0.0
@@ -102,7 +106,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
     """
     A figure agreed on beforehand: reduction = `level_kw` − load × `loss_factor`.
 
-    Where `below_kw` is given, there is no reduction in an interval whose load × `loss_factor` is not below it.
+    Where `below_kw` is given, there is no reduction in an interval whose load × `loss_factor` is not below it. A
+    contract supplies all four figures: none of them is the rule's.
     """
 
     level_kw: float | None = None
@@ -123,7 +128,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, tag="reference"):
     minimum_customers: int = 1
     """A control group of fewer carries no baseline."""
     customers: int = 1
-    """Customers that were called: their baseline is so many times the control group's mean."""
+    """Customers that were called, a figure of the contract: their baseline is so many times the group's mean."""
     negative: Literal["zero", "keep"] = "keep"
     decimals: int | None = None
 
@@ -172,6 +177,8 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True, tag="learned"):
     decimals: int | None = None
 
 
+#: Figures that a contract supplies and no rule has: whoever sets them changes no rule.
+CONTRACT = ("level_kw", "below_kw", "firm_kw", "loss_factor", "customers")
 Parameters = DayMatching | AroundEvent | Level | Reference | Regression | Learned
 
 
@@ -229,7 +236,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         after = parameters_of(parameters)
         if problem := next(_problems(after), None):
             raise ConfigError(f"{self.method}: {problem}")
-        changed = tuple(name for name in have if after[name] != have[name])
+        changed = tuple(name for name in have if name not in CONTRACT and after[name] != have[name])
         return msgspec.structs.replace(
             self, parameters=parameters, changed=tuple(dict.fromkeys(self.changed + changed))
         )
@@ -261,6 +268,8 @@ def _problems(have: dict[str, Any]) -> Iterator[str]:
     yield from (f"{name} must be at least 1" for name in COUNTS if numbers.get(name, 1) < 1)
     hours = [name for name in numbers if name.endswith("_hours")]
     yield from (f"{name} must not be below 0" for name in (*hours, "skip_days") if numbers.get(name, 0) < 0)
+    if not 0 < numbers.get("weight", 1) <= 1:
+        yield "weight must be above 0 and at most 1"
     if numbers.get("skip_days", 0) >= numbers.get("look_back_days", 1) > 0:
         yield "skip_days must be below look_back_days, or there is no day to look at"
     for further, nearer in WINDOWS:
@@ -278,6 +287,12 @@ def _problems(have: dict[str, Any]) -> Iterator[str]:
 def parameters_of(parameters: Parameters) -> dict[str, Any]:
     """Return each parameter by its name."""
     return msgspec.structs.asdict(parameters)
+
+
+def contract_of(parameters: Parameters) -> dict[str, float]:
+    """Return the figures of a contract that are set, by their names."""
+    have = parameters_of(parameters)
+    return {name: have[name] for name in CONTRACT if have.get(name) is not None}
 
 
 def in_force(rules: tuple[Rule, ...], day: date) -> Rule:
