@@ -30,10 +30,11 @@ files: CSV with a heading; other columns are passed over
   The hour a 25-hour day has twice is told apart where a file has both in order; an hour that never was is refused.
 
 refused, with file and lines: the same interval twice, overlaps, mixed interval lengths, load below zero (but see
-  --allow-negative), cells that are no number, a level that jumps a thousandfold from day to day (W for kW; state
-  --maximum-kw to have it accepted or refused by that), an event across local midnight or off the metering grid, a
-  calendar without a year that is needed. Warned of: missing readings, an event across a change of the clocks,
-  parameters that are changed or unverified.
+  --allow-negative), cells that are no number, a level that jumps a thousandfold from day to day, or rows so far off
+  their day for more than half a day (W for kW; state --maximum-kw to have it accepted or refused by that), an event
+  across local midnight or off the metering grid, a calendar without a year that is needed. Warned of: missing readings,
+  rows a thousandfold off for less than half a day, an event across a change of the clocks, parameters that are changed
+  or unverified.
 
 JSON (--json): one object, or where the load data has several resources {"resources": [object, ...]}
   resource                   where the load data names it
