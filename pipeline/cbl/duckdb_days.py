@@ -32,11 +32,16 @@ FROM called JOIN sizes USING (event) JOIN dates ON dates.day = event_day;
 """
 
 WARMEST = """
--- Difference of the highest temperatures of a day and the event's.
+-- Difference of the highest temperatures of a day and the event's, of days with a temperature in every hour.
 CREATE OR REPLACE TEMP TABLE compared AS
-WITH warmest AS (
-    SELECT CAST(start AT TIME ZONE $zone AS DATE) AS day, max(celsius) AS celsius
-    FROM temperatures WHERE isfinite(celsius) GROUP BY day
+WITH local AS (
+    SELECT start, celsius, start AT TIME ZONE $zone AS wall FROM temperatures WHERE isfinite(celsius)
+), told AS (
+    SELECT CAST(wall AS DATE) AS day, max(celsius) AS celsius,
+        count(DISTINCT start - (wall - date_trunc('hour', wall))) AS hours_told
+    FROM local GROUP BY CAST(wall AS DATE)
+), warmest AS (
+    SELECT day, celsius FROM told JOIN local_days USING (day) WHERE hours_told = hours_of_day
 )
 SELECT event, resource, theirs.day, abs(theirs.celsius - its.celsius) AS distance
 FROM asked JOIN warmest AS its ON its.day = event_day
@@ -226,7 +231,8 @@ def _compared(rule: DayMatching, request: Request) -> str:
         case "shape":
             return SHAPES
         case "temperature":
-            return filled(WARMEST, zone=request.calendar.timezone)
+            days = clock.local_days(request, rule.look_back_days)
+            return days + filled(WARMEST, zone=request.calendar.timezone)
 
 
 def _candidates(rule: DayMatching) -> str:

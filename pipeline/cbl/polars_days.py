@@ -29,7 +29,7 @@ def answer(rule: DayMatching, request: Request) -> Answer:
     _check_k(rule, candidates)
     pool = _pool(rule, candidates)
     kept = _kept(rule, pool)
-    short = _short(rule, candidates, pool)
+    short = _short(rule, request, pool)
     means = _means(rule, kept.join(short, on=KEY, how="anti"), slots, clocked)
     found = polars_adjust.adjusted(rule, means, request)
     return Answer(
@@ -216,14 +216,14 @@ def _kept(rule: DayMatching, pool: pl.DataFrame) -> pl.DataFrame:
     return kept.sort("event", "resource", "day", descending=[False, False, True])
 
 
-def _short(rule: DayMatching, candidates: pl.DataFrame, pool: pl.DataFrame) -> pl.DataFrame:
-    """Return what lacks days: fewer than the minimum, or so few that none is left to be averaged."""
+def _short(rule: DayMatching, request: Request, pool: pl.DataFrame) -> pl.DataFrame:
+    """Return what lacks days: fewer than the minimum, none at all, or so few that none is left to be averaged."""
     have = pool.group_by(KEY).agg(have=pl.len().cast(pl.Int64))
     what = f"like days with complete readings within {rule.look_back_days} days of the event"
     least = 3 if rule.keep == "middle" else 1
     return (
-        candidates.select(*KEY, need=pl.max_horizontal(_minimum(rule).cast(pl.Int64), pl.lit(least, pl.Int64)))
-        .unique()
+        polars_calendar.pairs(request, rule.look_back_days, rule.day_types)
+        .select(*KEY, need=pl.max_horizontal(_minimum(rule).cast(pl.Int64), pl.lit(least, pl.Int64)))
         .join(have, on=KEY, how="left")
         .with_columns(pl.col("have").fill_null(0), what=pl.lit(what))
         .filter(pl.col("have") < pl.col("need"))
