@@ -8,11 +8,16 @@ from pipeline.cbl.cli_output import Object, objects
 from pipeline.cbl.cli_request import Asked
 
 
-def answered(asked: Asked) -> list[Object]:
-    """Return one object a resource; raise where the only one there is has no baseline."""
+def told(asked: Asked) -> list[Object]:
+    """Return one object a resource, with a shortfall or with a baseline."""
     engine = importlib.import_module(f"pipeline.cbl.{asked.engine}_engine")
     answer: Answer = engine.answer(asked.rule, asked.request)
-    found = objects(asked, answer)
+    return objects(asked, answer)
+
+
+def answered(asked: Asked) -> list[Object]:
+    """Return one object a resource; raise where the only one there is has no baseline."""
+    found = told(asked)
     if len(found) == 1:
         refuse_shortfalls(found)
     return found

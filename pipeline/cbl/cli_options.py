@@ -52,6 +52,9 @@ JSON (--json): one object, or where the load data has several resources {"resour
   warnings                   [text]
   shortfall                  {need, have, what}, in place of intervals, where one of several resources has too few days
 
+  explain --json adds to each interval days [{day, used, reason, load_kw}], and where a rule averages or compares other
+  hours than the event's, comparison [{start, days}]
+
 exit codes: 0 done; 2 wrong options, bad input, or too little history, in one line on standard error. With several
   resources those that have a baseline are printed all the same.
 

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 
 from pipeline.cbl import performance
-from pipeline.cbl.answer import Answer
+from pipeline.cbl.answer import NOT_KEPT, Answer
 from pipeline.cbl.cli_request import Asked
 from pipeline.cbl.request import ONE
-from pipeline.cbl.rule import contract_of
+from pipeline.cbl.rule import DayMatching, contract_of
 from pipeline.tables import columns
 
 #: Where a rule makes no adjustment.
@@ -58,7 +58,7 @@ def _object(asked: Asked, answer: Answer, resource: str) -> Object:
             for start, *figures in intervals.sort("start").select("start", *FIGURES).iter_rows()
         ],
         **({"performance": promised} if promised else {}),
-        "warnings": [*asked.warnings, *_warnings(intervals, adjustment)],
+        "warnings": [*asked.warnings, *_warnings(asked, intervals, adjustment, days)],
         **({"shortfall": short[0]} if short else {}),
     }
 
@@ -77,12 +77,38 @@ def local(asked: Asked, instant: datetime) -> str:
     return instant.astimezone(asked.request.calendar.zone).isoformat()
 
 
-def _warnings(intervals: pl.DataFrame, adjustment: list[Object]) -> Iterator[str]:
+def _warnings(asked: Asked, intervals: pl.DataFrame, adjustment: list[Object], days: pl.DataFrame) -> Iterator[str]:
     """Return what must be said of the figures of one resource."""
+    if len(intervals):
+        yield from _few_days(asked, days)
     if unmetered := intervals["load_kw"].null_count():
         yield f"{unmetered} of the event's {len(intervals)} intervals were not metered: no reduction is told for them"
     if adjustment and adjustment[0]["kind"] != "none" and adjustment[0]["raw"] is None:
         yield "no adjustment was made: the unadjusted baseline is zero in the adjustment hours"
+
+
+def _few_days(asked: Asked, days: pl.DataFrame) -> Iterator[str]:
+    """Tell of a pool of fewer days than the rule asks for, or of fewer days kept than it keeps."""
+    parameters = asked.rule.parameters
+    if not isinstance(parameters, DayMatching):
+        return
+    calendar = asked.request.calendar
+    business = calendar.is_business_day(calendar.day_of(asked.event.start))
+    wanted, kept = (parameters.days, parameters.k) if business else (parameters.other_days, parameters.other_k)
+    used = int(days["used"].sum())
+    have = used + days.filter(pl.col("reason") == NOT_KEPT).height
+    filled = days.filter("used", pl.col("day").is_in(_called(asked).implode())).height
+    if wanted is not None and have < wanted:
+        yield f"only {have} of {wanted} like days were found within {parameters.look_back_days} days of the event"
+    elif parameters.keep in {"highest", "nearest"} and kept is not None and used < kept:
+        yield f"only {used} of {kept} days to keep were found within {parameters.look_back_days} days of the event"
+    if parameters.fill_up and filled:
+        yield f"{filled} of the days used are event or outage days, for want of others"
+
+
+def _called(asked: Asked) -> pl.Series:
+    """Return the days of events and outages."""
+    return pl.concat([asked.request.event_days["day"], asked.request.outage_days["day"]])
 
 
 def json_text(found: list[Object]) -> str:

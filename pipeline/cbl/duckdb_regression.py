@@ -58,8 +58,8 @@ WHERE NOT whole;
 """
 
 FITTED = """
--- Day mean = mean + b (cooling − mean) + c (heating − mean), from the sums of squares and products. Where the two cannot
--- be told apart, one line through their difference.
+-- Day mean = mean + b (cooling − mean) + c (heating − mean), from the sums of squares and products. Where the two
+-- cannot be told apart, one line through their difference.
 CREATE OR REPLACE TEMP TABLE fitted AS
 WITH means AS (
     SELECT event, resource, avg(day_kw) AS day_kw, avg(cooling) AS cooling, avg(heating) AS heating,
