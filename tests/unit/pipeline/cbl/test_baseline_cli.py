@@ -386,6 +386,14 @@ def test_an_interval_that_is_covered_in_part_is_a_gap_and_no_smaller_load(
     assert "1 intervals of site-1 are covered in part and taken for gaps" in found["warnings"]
 
 
+@pytest.mark.parametrize("method", ["pjm-same-day-3-2", "pjm-match-day"])
+def test_hours_after_the_event_are_read_from_the_archive_too(tmp_path: Path, capsys: Capture, method: str) -> None:
+    """Two hours after the event, or the rest of its day, are in the archive: 1 000 kW all along."""
+    found = told(capsys, method, *archived(tmp_path, simulated=False))
+
+    assert [one["baseline_kw"] for one in found["intervals"]] == [1000.0, 1000.0, 1000.0]
+
+
 def test_an_archive_needs_no_time_zone_and_one_of_its_lengths(tmp_path: Path, capsys: Capture) -> None:
     typed = [word for word in archived(tmp_path, simulated=True) if word not in EVENT[4:]]
 
