@@ -11,24 +11,34 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pipeline.errors import ConfigError
 from pipeline.interval import Interval
 
-#: NERC off-peak holidays: New Year, Memorial, Independence, Labor, Thanksgiving and Christmas Day; one that falls on a
-#: Sunday is kept on the Monday after. Data, not a rule: lists in use differ (one public CAISO implementation adds
-#: Veterans Day and Fridays before). UNVERIFIED against NERC's own publication; replace per venue where it differs.
-NERC_HOLIDAYS: frozenset[date] = frozenset(
-    date.fromisoformat(f"{year}-{day}")
-    for year, days in {
-        2024: "01-01 05-27 07-04 09-02 11-28 12-25",
-        2025: "01-01 05-26 07-04 09-01 11-27 12-25",
-        2026: "01-01 05-25 07-04 09-07 11-26 12-25",
-        2027: "01-01 05-31 07-05 09-06 11-25 12-25",
-        2028: "01-01 05-29 07-04 09-04 11-23 12-25",
-        2029: "01-01 05-28 07-04 09-03 11-22 12-25",
-        2030: "01-01 05-27 07-04 09-02 11-28 12-25",
-    }.items()
-    for day in days.split()
-)
+MONDAY, THURSDAY, SATURDAY, SUNDAY = 0, 3, 5, 6
 
-SATURDAY = 5
+
+def _nth(year: int, month: int, weekday: int, nth: int) -> date:
+    """Return the *nth* such weekday of a month."""
+    first = date(year, month, 1)
+    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (nth - 1))
+
+
+def nerc_holidays(year: int) -> tuple[date, ...]:
+    """
+    Return NERC's off-peak holidays of a year: New Year, Memorial, Independence, Labor, Thanksgiving, Christmas Day.
+
+    One with a fixed date that falls on a Sunday is kept on the Monday after. Lists in use differ (one public CAISO
+    implementation adds Veterans Day and Fridays before). UNVERIFIED against NERC's own publication.
+    """
+    fixed = (date(year, 1, 1), date(year, 7, 4), date(year, 12, 25))
+    memorial = _nth(year, 6, MONDAY, 1) - timedelta(days=7)
+    return (
+        *(day + timedelta(days=1) if day.weekday() == SUNDAY else day for day in fixed),
+        memorial,
+        _nth(year, 9, MONDAY, 1),
+        _nth(year, 11, THURSDAY, 4),
+    )
+
+
+#: What a calendar goes by that is told no other list; replace per venue where it differs.
+NERC_HOLIDAYS: frozenset[date] = frozenset(day for year in range(2024, 2031) for day in nerc_holidays(year))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ RUN = 4
 WRONG_UNIT = (500.0, 2000.0)
 """A factor of 1,000 between the levels of two days, each of which may differ from its usual one by 2."""
 
+LONGEST_SPIKE = timedelta(hours=12)
+"""Rows a thousandfold off their day's level for no longer may be what was drawn."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -163,13 +166,17 @@ def holes(frame: pl.DataFrame, source: Source, length: timedelta, calendar: Cale
     ]
 
 
-def units(frame: pl.DataFrame, source: Source, calendar: Calendar, maximum_kw: float | None) -> list[str]:
+def units(
+    frame: pl.DataFrame, source: Source, calendar: Calendar, grid: timedelta, maximum_kw: float | None
+) -> list[str]:
     """
     Refuse readings that look like another unit: W or MW for kW, by a factor of some 1,000.
 
     Without *maximum_kw* two days that follow each other at levels (medians) a thousandfold apart are refused: which of
-    them is wrong cannot be told, and one of them would be paid for. Stating the most that can be drawn settles it, and
-    the jump is a warning. Readings above that maximum are refused, and a series that never reaches a 500th of it.
+    them is wrong cannot be told, and one of them would be paid for. So are rows in a row, over more than half a day, a
+    thousandfold off the level of their own days; fewer may be a spike or a standstill, and are a warning. Stating the
+    most that can be drawn settles it, and all of this is a warning. Readings above that maximum are refused, and a
+    series that never reaches a 500th of it.
     """
     measured = frame.filter(pl.col("load_kw").is_finite())
     if maximum_kw is not None:
@@ -180,13 +187,21 @@ def units(frame: pl.DataFrame, source: Source, calendar: Calendar, maximum_kw: f
         source.refuse(
             measured.join(low, on="resource", how="semi"), f"never above a 500th of --maximum-kw {maximum_kw:,g}; MW?"
         )
-    jumps = _jumps(measured, calendar)
-    if not len(jumps):
-        return []
-    problem = "the level changes about a thousandfold from the day before"
+    levels = _levels(measured, calendar)
+    rows = _off_level(measured, levels, calendar)
+    jumps, long = _jumps(levels), rows.filter(pl.col("run") * grid > LONGEST_SPIKE)
     if maximum_kw is None:
-        source.refuse(jumps, f"{problem}; W, kW or MW? Correct it, or state the most that can be drawn: --maximum-kw")
-    return [f"{source.rows(jumps)}: {problem}, within --maximum-kw {maximum_kw:,g}"]
+        source.refuse(jumps, f"{_JUMP}; {_WHICH_UNIT}")
+        source.refuse(long, f"{_OFF}, for more than half a day; {_WHICH_UNIT}")
+    within = "" if maximum_kw is None else f", within --maximum-kw {maximum_kw:,g}"
+    return [
+        f"{source.rows(found)}: {problem}{within}" for found, problem in ((jumps, _JUMP), (rows, _OFF)) if len(found)
+    ]
+
+
+_JUMP = "the level changes about a thousandfold from the day before"
+_OFF = "about a thousand times the level of the day, or a thousandth of it: W or MW among kW, a spike, or a standstill"
+_WHICH_UNIT = "W, kW or MW? Correct it, or state the most that can be drawn: --maximum-kw"
 
 
 def _thousandfold(above: pl.DataFrame, maximum_kw: float) -> str:
@@ -194,17 +209,47 @@ def _thousandfold(above: pl.DataFrame, maximum_kw: float) -> str:
     return f", {typical / maximum_kw:,.0f} times as much; W?" if typical / maximum_kw > WRONG_UNIT[0] / 10 else ""
 
 
-def _jumps(measured: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """Return the first row of each day whose median is some thousandfold of the day's before it, or a thousandth."""
-    levels = (
-        measured.with_columns(day=pl.col("start").dt.convert_time_zone(calendar.timezone).dt.date())
-        .sort("resource", "start")
+def _with_day(measured: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    local = pl.col("start").dt.convert_time_zone(calendar.timezone)
+    return measured.with_columns(day=local.dt.date()).sort("resource", "start")
+
+
+def _levels(measured: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Return the first row of each day that draws something, with the median of its amounts, `level`."""
+    return (
+        _with_day(measured, calendar)
         .group_by("resource", "day", maintain_order=True)
         .agg(pl.col("load_kw").abs().quantile(0.5, "lower").alias("level"), pl.exclude("load_kw").first())
         .filter(pl.col("level") > 0)
     )
-    factor = pl.col("level") / pl.col("level").shift().over("resource")
-    return levels.filter(pl.max_horizontal(factor, 1 / factor).is_between(*WRONG_UNIT))
+
+
+def _is_thousandfold(factor: pl.Expr) -> pl.Expr:
+    return pl.max_horizontal(factor, 1 / factor).is_between(*WRONG_UNIT)
+
+
+def _jumps(levels: pl.DataFrame) -> pl.DataFrame:
+    """Return the first row of each day whose level is some thousandfold of the day's before it, or a thousandth."""
+    return levels.filter(_is_thousandfold(pl.col("level") / pl.col("level").shift().over("resource")))
+
+
+def _off_level(measured: pl.DataFrame, levels: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """
+    Return the rows some thousandfold off the level of their day, or a thousandth, with `run`: how many in a row.
+
+    A day that mostly draws nothing is held against the median of the others' levels.
+    """
+    usual = levels.group_by("resource").agg(usual=pl.col("level").median())
+    off = _is_thousandfold(pl.col("load_kw").abs() / pl.coalesce("level", "usual")).fill_null(value=False)
+    flagged = (
+        _with_day(measured, calendar)
+        .join(levels.select("resource", "day", "level"), on=["resource", "day"], how="left", maintain_order="left")
+        .join(usual, on="resource", how="left", maintain_order="left")
+        .with_columns(off=off)
+    )
+    turns = (pl.col("off") != pl.col("off").shift()).fill_null(value=True)
+    turned = flagged.with_columns(turn=turns.cum_sum().over("resource"))
+    return turned.with_columns(run=pl.len().cast(pl.Int64).over("resource", "turn")).filter("off")
 
 
 def event(asked: Interval, calendar: Calendar, grid: timedelta, loads: pl.DataFrame) -> list[str]:

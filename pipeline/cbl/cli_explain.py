@@ -15,14 +15,14 @@ FORMS = (".svg", ".html")
 
 
 def main(argv: list[str]) -> int:
-    """Print what a baseline rests on, and draw it where a picture is asked for."""
+    """Print what a baseline rests on, or what there is too little of, and draw it where a picture is asked for."""
     options = cli_options.parsed(argv, explains=True)
     if options.picture is not None and options.picture.suffix not in FORMS:
         raise ConfigError(f"--picture {options.picture}: a picture is a file ending in {' or '.join(FORMS)}")
     from pipeline.cbl import cli_answer, cli_output, cli_request, explain
 
     asked = cli_request.asked(options)
-    found = cli_answer.answered(asked)
+    found = cli_answer.told(asked)
     if options.picture is not None:
         _draw(options.picture, asked, found)
     if options.sql:

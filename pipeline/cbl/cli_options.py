@@ -30,15 +30,17 @@ files: CSV with a heading; other columns are passed over
   The hour a 25-hour day has twice is told apart where a file has both in order; an hour that never was is refused.
 
 refused, with file and lines: the same interval twice, overlaps, mixed interval lengths, load below zero (but see
-  --allow-negative), cells that are no number, a level that jumps a thousandfold from day to day (W for kW; state
-  --maximum-kw to have it accepted or refused by that), an event across local midnight or off the metering grid, a
-  calendar without a year that is needed. Warned of: missing readings, an event across a change of the clocks,
-  parameters that are changed or unverified.
+  --allow-negative), cells that are no number, a level that jumps a thousandfold from day to day, or rows so far off
+  their day for more than half a day (W for kW; state --maximum-kw to have it accepted or refused by that), an event
+  across local midnight or off the metering grid, a calendar without a year that is needed. Warned of: missing readings,
+  rows a thousandfold off for less than half a day, an event across a change of the clocks, parameters that are changed
+  or unverified.
 
 JSON (--json): one object, or where the load data has several resources {"resources": [object, ...]}
   resource                   where the load data names it
   method, version, engine
   is_the_rule, changed       whether no parameter was set; the names of those that were
+  contract                   figures that a contract supplies, by name; setting them changes no rule
   verified                   whether the rule's numbers were read in the rule itself
   timezone
   days_used                  [day], newest first
@@ -46,8 +48,12 @@ JSON (--json): one object, or where the load data has several resources {"resour
   adjustment                 {kind: none|ratio|additive, raw, applied, capped}; ratio, or kW; raw null: not defined
   intervals                  [{start, baseline_unadjusted_kw, baseline_kw, load_kw, reduction_kw}], start in local time;
                              load and reduction are null where the event was not metered
+  performance                [{start, nominated_kw, delivered_kw, ratio}], where a firm service level is set
   warnings                   [text]
   shortfall                  {need, have, what}, in place of intervals, where one of several resources has too few days
+
+  explain --json adds to each interval days [{day, used, reason, load_kw}], and where a rule averages or compares other
+  hours than the event's, comparison [{start, days}]
 
 exit codes: 0 done; 2 wrong options, bad input, or too little history, in one line on standard error. With several
   resources those that have a baseline are printed all the same.

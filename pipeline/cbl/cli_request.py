@@ -2,7 +2,7 @@
 
 import argparse
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +15,7 @@ from pipeline.cbl.cli_instants import instant
 from pipeline.cbl.loads import Expected, Loads
 from pipeline.cbl.request import DAYS, LOADS, ONE, Request, days_of, one_event
 from pipeline.cbl.rule import (
+    AroundEvent,
     DayMatching,
     Learned,
     Parameters,
@@ -147,21 +148,32 @@ def _loads(options: argparse.Namespace, calendar: Calendar, event: Interval, rul
     )
     if options.load is not None:
         return loads.loads(options.load, calendar, expected)
-    return _archived(options, calendar, event, expected)
+    return _archived(options, calendar, _known_at(rule.parameters, event, calendar), expected)
 
 
-def _archived(options: argparse.Namespace, calendar: Calendar, event: Interval, expected: Expected) -> Loads:
-    """Return the closed intervals of a site as they were known at the end of the event."""
+def _known_at(parameters: Parameters, event: Interval, calendar: Calendar) -> datetime:
+    """Return when everything that a rule looks at has been metered: the event's end, or later."""
+    match parameters:
+        case AroundEvent(after_to_hours=hours):
+            return event.end + timedelta(hours=hours)
+        case DayMatching(match="outside-event", rank_by="shape"):
+            return calendar.bounds(calendar.day_of(event.start)).end
+        case _:
+            return event.end
+
+
+def _archived(options: argparse.Namespace, calendar: Calendar, known_at: datetime, expected: Expected) -> Loads:
+    """Return the closed intervals of a site as they were at *known_at*."""
     from pipeline.store import interval_history, interval_lengths
 
     where, site = options.archive, options.site
     if "://" not in where and not Path(where).is_dir():
         raise ConfigError(f"no archive at {where}; --archive names the folder of Parquet files")
-    lengths = [expected.interval] if expected.interval else interval_lengths(where, site, event.end)
+    lengths = [expected.interval] if expected.interval else interval_lengths(where, site, known_at)
     if len(lengths) > 1:
         have = ", ".join(map(checks.spell, lengths))
         raise ConfigError(f"{site} has intervals of {have}; say which with --interval")
-    history = interval_history(where, site, event.end, lengths[0]) if lengths else None
+    history = interval_history(where, site, known_at, lengths[0]) if lengths else None
     if history is None or history.is_empty():
         raise TooLittleHistoryError(1, 0, f"metering intervals of {site} in {where}")
     whole = pl.col("covered_share") >= COVERED

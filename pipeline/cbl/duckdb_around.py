@@ -8,7 +8,6 @@ from pipeline.cbl.duckdb_finish import finished, window_shortfalls
 from pipeline.cbl.duckdb_text import filled, hours
 from pipeline.cbl.request import Request
 from pipeline.cbl.rule import AroundEvent, Level
-from pipeline.errors import ConfigError
 
 AROUND = """
 -- One mean of all readings before and after the event is the baseline of its every interval.
@@ -62,9 +61,7 @@ def around(rule: AroundEvent, request: Request) -> str:
 
 
 def level(rule: Level, request: Request) -> str:
-    """Return the SQL of a level agreed on; raise `ConfigError` where it was not given."""
-    if rule.level_kw is None:
-        raise ConfigError("set level_kw")
+    """Return the SQL of a level agreed on."""
     counted = filled("load_kw * $loss_factor", loss_factor=rule.loss_factor)
     reduction = f"baseline_kw - {counted}"
     if rule.below_kw is not None:
@@ -75,7 +72,7 @@ def level(rule: Level, request: Request) -> str:
             clock.called(request, timedelta(0)),
             NO_SHORTFALLS,
             NO_DAYS,
-            filled(LEVEL, level_kw=float(rule.level_kw)),
+            filled(LEVEL, level_kw=None if rule.level_kw is None else float(rule.level_kw)),
             finished(rule, reduction),
         ]
     )

@@ -120,7 +120,7 @@ WITH wanted AS (
 SELECT hours, resource, day, slot, in_event, in_window, in_match, load_kw FROM wanted JOIN readings USING (wall);
 """
 
-WHOLE_DAYS = """
+LOCAL_DAYS = """
 -- Local days of 23, 24 or 25 hours: how many metering intervals they have, and in which hours of the clock.
 CREATE OR REPLACE TEMP TABLE local_days AS
 WITH instants AS (
@@ -131,7 +131,9 @@ WITH instants AS (
 SELECT CAST(wall AS DATE) AS day, count(*) AS intervals,
     count(DISTINCT start - (wall - date_trunc('hour', wall))) AS hours_of_day
 FROM local GROUP BY CAST(wall AS DATE);
+"""
 
+WHOLE_DAYS = """
 -- Days of which every reading is there.
 CREATE OR REPLACE TEMP TABLE whole_days AS
 WITH wanted AS (
@@ -174,10 +176,15 @@ def profile(request: Request) -> str:
     return filled(PROFILE, zone=request.calendar.timezone)
 
 
+def local_days(request: Request, look_back_days: int) -> str:
+    """Return the SQL of local days with their length."""
+    margin = timedelta(days=look_back_days + 2)
+    return filled(LOCAL_DAYS, zone=request.calendar.timezone, grid=request.grid, margin=margin)
+
+
 def whole_days(request: Request, look_back_days: int) -> str:
     """Return the SQL of days with every reading."""
-    margin = timedelta(days=look_back_days + 2)
-    return filled(WHOLE_DAYS, zone=request.calendar.timezone, grid=request.grid, margin=margin)
+    return local_days(request, look_back_days) + WHOLE_DAYS
 
 
 def before_start(from_hours: timedelta, to_hours: timedelta) -> str:

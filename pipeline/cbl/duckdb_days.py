@@ -32,11 +32,16 @@ FROM called JOIN sizes USING (event) JOIN dates ON dates.day = event_day;
 """
 
 WARMEST = """
--- Difference of the highest temperatures of a day and the event's.
+-- Difference of the highest temperatures of a day and the event's, of days with a temperature in every hour.
 CREATE OR REPLACE TEMP TABLE compared AS
-WITH warmest AS (
-    SELECT CAST(start AT TIME ZONE $zone AS DATE) AS day, max(celsius) AS celsius
-    FROM temperatures WHERE isfinite(celsius) GROUP BY day
+WITH local AS (
+    SELECT start, celsius, start AT TIME ZONE $zone AS wall FROM temperatures WHERE isfinite(celsius)
+), told AS (
+    SELECT CAST(wall AS DATE) AS day, max(celsius) AS celsius,
+        count(DISTINCT start - (wall - date_trunc('hour', wall))) AS hours_told
+    FROM local GROUP BY CAST(wall AS DATE)
+), warmest AS (
+    SELECT day, celsius FROM told JOIN local_days USING (day) WHERE hours_told = hours_of_day
 )
 SELECT event, resource, theirs.day, abs(theirs.celsius - its.celsius) AS distance
 FROM asked JOIN warmest AS its ON its.day = event_day
@@ -132,11 +137,19 @@ SELECT event, resource, day, false AS used, reason
 FROM passed LEFT JOIN oldest USING (event, resource) WHERE coalesce(day >= oldest_day, true);
 
 CREATE OR REPLACE TEMP TABLE unadjusted AS
-SELECT event, resource, slot, avg(load_kw) AS unadjusted_kw
+SELECT event, resource, slot, $average AS unadjusted_kw
 FROM kept ANTI JOIN shortfalls USING (event, resource)
 JOIN asked USING (event) JOIN profile USING (hours, resource, day)
 WHERE used GROUP BY event, resource, slot;
 """
+
+#: Of the loads at one slot; exponential from the oldest day on.
+AVERAGE = {
+    "mean": "avg(load_kw)",
+    "exponential": (
+        "list_reduce(list(load_kw ORDER BY day), lambda average, newer: (1e0 - $weight) * average + $weight * newer)"
+    ),
+}
 
 OF_EACH = "row_number() OVER (PARTITION BY event, resource ORDER BY "
 USED = {
@@ -171,7 +184,7 @@ def script(rule: DayMatching, request: Request) -> str:
             _candidates(rule),
             low_usage(rule),
             _pool(rule),
-            TOLD,
+            filled(TOLD, average=Fragment(filled(AVERAGE[rule.average], weight=float(rule.weight)))),
             finished(rule, "load_kw - baseline_kw" if rule.supply else "baseline_kw - load_kw"),
         ]
     )
@@ -218,7 +231,8 @@ def _compared(rule: DayMatching, request: Request) -> str:
         case "shape":
             return SHAPES
         case "temperature":
-            return filled(WARMEST, zone=request.calendar.timezone)
+            days = clock.local_days(request, rule.look_back_days)
+            return days + filled(WARMEST, zone=request.calendar.timezone)
 
 
 def _candidates(rule: DayMatching) -> str:

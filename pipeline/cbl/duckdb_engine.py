@@ -11,7 +11,14 @@ import duckdb
 import polars as pl
 
 from pipeline.cbl import answer as schemas
-from pipeline.cbl import duckdb_around, duckdb_days, duckdb_reference, duckdb_regression, duckdb_text
+from pipeline.cbl import (
+    duckdb_around,
+    duckdb_checks,
+    duckdb_days,
+    duckdb_reference,
+    duckdb_regression,
+    duckdb_text,
+)
 from pipeline.cbl.answer import Answer
 from pipeline.cbl.request import CONTROL, NOMINATIONS, TEMPERATURES, Request
 from pipeline.cbl.rule import AroundEvent, DayMatching, Learned, Level, Reference, Regression, Rule
@@ -25,7 +32,7 @@ def answer(rule: Rule, request: Request, *, threads: int = 1) -> Answer:
     """
     Return the baselines of every event and resource of *request* by *rule*, ordered by event, resource and time.
 
-    Raise `ConfigError` for a rule without its level, and for a learned one, which this engine has not.
+    Raise `ConfigError` for parameters that leave nothing to compute, and for a learned rule, which this engine has not.
     """
     script = _script(rule, request)
     with duckdb.connect() as connection:
@@ -54,6 +61,7 @@ def sql(rule: Rule, request: Request) -> str:
 
 
 def _script(rule: Rule, request: Request) -> str:
+    duckdb_checks.check(rule.parameters, request)
     match rule.parameters:
         case DayMatching() as parameters:
             return duckdb_days.script(parameters, request)

@@ -58,7 +58,8 @@ WHERE NOT whole;
 """
 
 FITTED = """
--- Day mean = mean + b (cooling − mean) + c (heating − mean), from the sums of squares and products.
+-- Day mean = mean + b (cooling − mean) + c (heating − mean), from the sums of squares and products. Where the two
+-- cannot be told apart, one line through their difference.
 CREATE OR REPLACE TEMP TABLE fitted AS
 WITH means AS (
     SELECT event, resource, avg(day_kw) AS day_kw, avg(cooling) AS cooling, avg(heating) AS heating,
@@ -70,17 +71,19 @@ WITH means AS (
         CASE WHEN heats THEN training.heating - means.heating ELSE 0e0 END AS h
     FROM training JOIN means USING (event, resource)
 ), sums AS (
-    SELECT event, resource, sum(c * c) AS cc, sum(h * h) AS hh, sum(c * h) AS ch, sum(c * y) AS cy, sum(h * y) AS hy
+    SELECT event, resource, sum(c * c) AS cc, sum(h * h) AS hh, sum(c * h) AS ch, sum(c * y) AS cy, sum(h * y) AS hy,
+        sum((c - h) * (c - h)) AS tt, sum((c - h) * y) AS ty
     FROM spread GROUP BY event, resource
 ), solved AS (
-    SELECT event, resource, cc, hh, ch, cy, hy, cc * hh - ch * ch AS determinant,
-        cc * hh - ch * ch > $noise * cc * hh AS apart
+    SELECT *, cc * hh - ch * ch AS determinant, cc * hh - ch * ch > $noise * cc * hh AS apart,
+        cc > 0 AND hh > 0 AS together
     FROM sums
 ), slopes AS (
     SELECT event, resource,
-        CASE WHEN apart THEN (hh * cy - ch * hy) / determinant WHEN cc > 0 THEN cy / cc ELSE 0e0 END AS per_cooling,
-        CASE WHEN apart THEN (cc * hy - ch * cy) / determinant WHEN cc = 0 AND hh > 0 THEN hy / hh ELSE 0e0 END
-            AS per_heating
+        CASE WHEN apart THEN (hh * cy - ch * hy) / determinant WHEN together THEN ty / tt
+            WHEN cc > 0 THEN cy / cc ELSE 0e0 END AS per_cooling,
+        CASE WHEN apart THEN (cc * hy - ch * cy) / determinant WHEN together THEN -ty / tt
+            WHEN hh > 0 THEN hy / hh ELSE 0e0 END AS per_heating
     FROM solved
 )
 SELECT event, resource, means.day_kw + per_cooling * (degrees.cooling - means.cooling)

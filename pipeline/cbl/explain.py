@@ -5,16 +5,18 @@ A day is read by the local clock, as the engines do: of an hour that clocks show
 means are taken here once more from the readings alone, beside the engine's figures.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
+from functools import reduce
 
 import polars as pl
 
 from pipeline.cbl import duckdb_engine, duckdb_text
 from pipeline.cbl.cli_output import KW_WIDE, Object, block, local, number
 from pipeline.cbl.cli_request import Asked
-from pipeline.cbl.request import ONE
-from pipeline.cbl.rule import DayMatching, Regression
+from pipeline.cbl.request import INSTANT, ONE
+from pipeline.cbl.rule import AroundEvent, DayMatching, Learned, Regression
+from pipeline.errors import ConfigError
 from pipeline.tables import columns
 
 #: More days than that are not laid side by side.
@@ -47,9 +49,37 @@ def window(asked: Asked) -> tuple[datetime, datetime] | None:
     return (first, last) if first < last else None
 
 
-def day_loads(asked: Asked, one: Object, first: datetime, last: datetime) -> pl.DataFrame:
+def _adjusts_by_match(parameters: DayMatching) -> bool:
+    return parameters.adjustment != "none" and not (parameters.adjust_from_hours or parameters.adjust_to_hours)
+
+
+def compared(asked: Asked) -> list[tuple[datetime, datetime]]:
+    """Return the hours, other than the event's and the adjustment's, that a rule averages or compares days by."""
+    event, parameters = asked.event, asked.rule.parameters
+    match parameters:
+        case AroundEvent():
+            before = (parameters.before_from_hours, parameters.before_to_hours)
+            first, last = (event.start - timedelta(hours=hours) for hours in before)
+            after = (parameters.after_from_hours, parameters.after_to_hours)
+            spans = [(first, last), tuple(event.end + timedelta(hours=hours) for hours in after)]
+        case DayMatching() if parameters.rank_by == "shape" or _adjusts_by_match(parameters):
+            day, gap = (
+                asked.request.calendar.bounds(asked.request.calendar.day_of(event.start)),
+                parameters.match_gap_hours,
+            )
+            spans = [(day.start, event.start - timedelta(hours=gap)), (event.end + timedelta(hours=gap), day.end)]
+            spans = spans[:1] if parameters.match == "before-event" else spans
+        case Regression(terms="level"):
+            last = event.start - timedelta(hours=parameters.gap_hours)
+            spans = [(last - timedelta(hours=parameters.level_hours), last)]
+        case _:
+            spans = []
+    return [(first, last) for first, last in spans if first < last]
+
+
+def day_loads(asked: Asked, one: Object, *spans: tuple[datetime, datetime]) -> pl.DataFrame:
     """
-    Return the intervals from *first* to *last* × the days told: `start`, `day`, `used`, `reason`, `load_kw`.
+    Return the metering intervals of *spans* × the days told: `start`, `day`, `used`, `reason`, `load_kw`.
 
     Load is null in a gap.
     """
@@ -61,7 +91,7 @@ def day_loads(asked: Asked, one: Object, first: datetime, last: datetime) -> pl.
         orient="row",
     )
     calendar = asked.request.calendar
-    slots = pl.DataFrame({"start": pl.datetime_range(first, last, asked.request.grid, closed="left", eager=True)})
+    slots = pl.DataFrame({"start": _starts(asked, spans)}, schema={"start": INSTANT})
     wall = pl.col("start").dt.convert_time_zone(calendar.timezone).dt.replace_time_zone(None)
     clock = by_clock(asked, one.get("resource", ONE)).select("wall", "load_kw")
     return (
@@ -73,22 +103,37 @@ def day_loads(asked: Asked, one: Object, first: datetime, last: datetime) -> pl.
     )
 
 
+def _starts(asked: Asked, spans: Iterable[tuple[datetime, datetime]]) -> list[datetime]:
+    """Return the metering intervals that begin within *spans*, counted from the event's start."""
+    grid, origin = asked.request.grid, asked.event.start
+    numbers = (range(-((origin - first) // grid), -((origin - last) // grid)) for first, last in spans)
+    return [origin + number * grid for span in numbers for number in span]
+
+
 def with_days(asked: Asked, one: Object) -> Object:
-    """Return *one* with `days` in each interval: day, used, reason and that day's load."""
-    loads = day_loads(asked, one, asked.event.start, asked.event.end)
-    by_start = loads.with_columns(pl.col("day").cast(pl.String)).partition_by("start", as_dict=True, include_key=False)
-    starts = (asked.event.start + place * asked.request.grid for place in range(len(one["intervals"])))
-    days = [by_start[start,].to_dicts() if (start,) in by_start else [] for start in starts]
-    return {
-        **one,
-        "intervals": [{**interval, "days": told} for interval, told in zip(one["intervals"], days, strict=True)],
-    }
+    """Return *one* with `days` in each interval (day, used, reason, that day's load), and so in `comparison`."""
+    days = _days_of(asked, one, (asked.event.start, asked.event.end))
+    starts = _starts(asked, [(asked.event.start, asked.event.end)])[: len(one["intervals"])]
+    intervals = [
+        {**interval, "days": days.get(start, [])} for interval, start in zip(one["intervals"], starts, strict=True)
+    ]
+    hours = _days_of(asked, one, *compared(asked))
+    comparison = [{"start": local(asked, start), "days": told} for start, told in sorted(hours.items())]
+    return {**one, "intervals": intervals, **({"comparison": comparison} if comparison else {})}
+
+
+def _days_of(asked: Asked, one: Object, *spans: tuple[datetime, datetime]) -> dict[datetime, list[Object]]:
+    loads = day_loads(asked, one, *spans).with_columns(pl.col("day").cast(pl.String))
+    parts = loads.partition_by("start", as_dict=True, include_key=False)
+    return {start: part.to_dicts() for (start,), part in parts.items()}
 
 
 def sql(asked: Asked) -> str:
     """Return a script for any DuckDB session, readings included, that ends in the intervals of the event."""
     loads = asked.request.loads
     parameters = asked.rule.parameters
+    if isinstance(parameters, Learned):
+        raise ConfigError(f"{asked.rule.method} has no SQL: it is learned, by the Polars engine alone; leave --sql out")
     if isinstance(parameters, DayMatching | Regression):
         back = timedelta(days=2 * parameters.look_back_days) + MARGIN
         loads = loads.filter(pl.col("start").is_between(asked.event.start - back, asked.event.end + MARGIN))
@@ -113,14 +158,24 @@ def _rule(asked: Asked) -> Iterator[str]:
 
 def _explained(asked: Asked, one: Object) -> Iterator[str]:
     yield from block(one, asked.request.grid / timedelta(hours=1))
-    if "shortfall" in one:
-        return
-    event = day_loads(asked, one, asked.event.start, asked.event.end)
+    event = day_loads(asked, one, (asked.event.start, asked.event.end))
     yield from _matrix(asked, one, event.filter("used"), "days used, event hours")
     if (hours := window(asked)) is not None:
-        before = day_loads(asked, one, *hours)
+        before = day_loads(asked, one, hours)
         yield from _matrix(asked, one, before.filter("used"), "days used, adjustment hours")
+    if spans := compared(asked):
+        yield from _matrix(asked, one, day_loads(asked, one, *spans).filter("used"), "days used, comparison hours")
     yield from _matrix(asked, one, event.filter(~pl.col("used")), "days not used, event hours")
+
+
+def _average(asked: Asked, names: list[str]) -> pl.Expr:
+    """Return the average of a row over days by *names*, newest first, as the rule takes it."""
+    match asked.rule.parameters:
+        case DayMatching(average="exponential", weight=weight):
+            first, *rest = (pl.col(name) for name in reversed(names))
+            return reduce(lambda old, newer: (1 - weight) * old + weight * newer, rest, first)
+        case _:
+            return pl.mean_horizontal(names)
 
 
 def _matrix(asked: Asked, one: Object, days: pl.DataFrame, head: str) -> Iterator[str]:
@@ -134,7 +189,7 @@ def _matrix(asked: Asked, one: Object, days: pl.DataFrame, head: str) -> Iterato
     own = asked.request.loads.filter(pl.col("resource") == one.get("resource", ONE))
     wide = (
         days.pivot("day", index="start", values="load_kw", maintain_order=True)
-        .with_columns(_mean=pl.mean_horizontal(names))
+        .with_columns(_mean=_average(asked, names))
         .join(own.select("start", _own="load_kw"), on="start", how="left", maintain_order="left")
     )
     rows = [

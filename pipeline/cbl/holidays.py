@@ -15,13 +15,12 @@ up to date must not change a baseline that has been settled. Years end where lit
 import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
-from pipeline.calendar import Calendar
+from pipeline.calendar import Calendar, nerc_holidays
 from pipeline.errors import ConfigError
 
-MONDAY, THURSDAY, SUNDAY = 0, 3, 6
 ALSO = "or a CSV file with a column date"
 
 
@@ -130,29 +129,11 @@ def _refuse_gaps(rows: tuple[tuple[int, date], ...], name: str) -> None:
             raise ConfigError(f"{name}, line {line}: {after}, but no row of {year}; correct it or add {year}")
 
 
-def _nth(year: int, month: int, weekday: int, nth: int) -> date:
-    """Return the *nth* such weekday of a month."""
-    first = date(year, month, 1)
-    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (nth - 1))
-
-
-def _nerc(year: int) -> tuple[date, ...]:
-    """Return the six days of a year; one with a fixed date that falls on a Sunday is kept on the Monday after."""
-    fixed = (date(year, 1, 1), date(year, 7, 4), date(year, 12, 25))
-    memorial = _nth(year, 6, MONDAY, 1) - timedelta(days=7)
-    return (
-        *(day + timedelta(days=1) if day.weekday() == SUNDAY else day for day in fixed),
-        memorial,
-        _nth(year, 9, MONDAY, 1),
-        _nth(year, 11, THURSDAY, 4),
-    )
-
-
 def _listed(by_year: dict[int, str]) -> frozenset[date]:
     return frozenset(date.fromisoformat(f"{year}-{day}") for year, days in by_year.items() for day in days.split())
 
 
-_NERC_YEARS = range(2015, 2036)
+_NERC_YEARS = range(2010, 2036)
 #: Weekdays only; a holiday on a weekend is its substitute day.
 _GB_ENGLAND = {
     2015: "01-01 04-03 04-06 05-04 05-25 08-31 12-25 12-28",
@@ -194,7 +175,7 @@ _LISTS = {
     for held in (
         Holidays(
             "us-nerc",
-            frozenset(day for year in _NERC_YEARS for day in _nerc(year)),
+            frozenset(day for year in _NERC_YEARS for day in nerc_holidays(year)),
             frozenset(_NERC_YEARS),
             source=(
                 "NERC, Additional Off-peak Days, as kept at docstoc.com 52814626: the six days, Sunday to Monday, "

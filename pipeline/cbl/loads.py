@@ -67,7 +67,7 @@ def checked(frame: pl.DataFrame, source: Source, calendar: Calendar, grid: timed
         checks.negative(frame, source)
     warnings = (
         *checks.holes(frame, source, grid, calendar),
-        *checks.units(frame, source, calendar, expected.maximum_kw),
+        *checks.units(frame, source, calendar, grid, expected.maximum_kw),
     )
     return Loads(frame.select(LOADS.names()).cast(LOADS), grid, warnings)
 

@@ -21,17 +21,25 @@ def days_before(request: Request, first: int, last: int, day_types: DayTypes) ->
     """
     kinds = day_kinds(request, last, day_types)
     backs = pl.DataFrame({"back": range(first, last + 1)}, schema={"back": pl.Int64()})
-    pairs = (
-        request.events.select("event", event_day=polars_slots.local_day(pl.col("start"), request))
-        .join(polars_slots.resources(request), how="cross")
+    days = (
+        pairs(request, last, day_types)
         .join(backs, how="cross")
         .with_columns(day=pl.col("event_day") - pl.duration(days=pl.col("back")))
-        .join(kinds.select(event_day="day", business="business", event_kind="kind"), on="event_day")
         .join(kinds.select("day", "kind"), on="day")
         .with_columns(alike=pl.col("kind") == pl.col("event_kind"))
         .select("event", "resource", "day", "event_day", "business", "alike")
     )
-    return _marked(_marked(pairs, request.event_days, "was_event"), request.outage_days, "was_outage")
+    return _marked(_marked(days, request.event_days, "was_event"), request.outage_days, "was_outage")
+
+
+def pairs(request: Request, look_back_days: int, day_types: DayTypes) -> pl.DataFrame:
+    """Return event × resource, each of them that is asked about: `event_day`, `event_kind`, `business`."""
+    kinds = day_kinds(request, look_back_days, day_types)
+    return (
+        request.events.select("event", event_day=polars_slots.local_day(pl.col("start"), request))
+        .join(polars_slots.resources(request), how="cross")
+        .join(kinds.select(event_day="day", business="business", event_kind="kind"), on="event_day")
+    )
 
 
 def not_excluded(*, events: bool, outages: bool) -> pl.Expr:
@@ -94,31 +102,33 @@ def day_means(request: Request) -> pl.DataFrame:
     )
 
 
-def _clock_steps(request: Request, days: pl.DataFrame, length: timedelta) -> pl.DataFrame:
-    """Return `day` and `steps`: how many times of *length* local clocks show on each; the repeated hour counts once."""
+def _local_hours(request: Request, days: pl.DataFrame) -> pl.DataFrame:
+    """Return `day` and `steps`, the hours it has: 23, 24 or 25."""
     listed: list[date] = days["day"].unique().to_list()
-    steps = [min(request.calendar.bounds(day).length, 24 * HOUR) // length for day in listed]
+    steps = [request.calendar.bounds(day).length // HOUR for day in listed]
     return pl.DataFrame({"day": listed, "steps": steps}, schema={"day": pl.Date(), "steps": pl.Int64()})
 
 
 def _temperatures(request: Request) -> pl.DataFrame:
     known = request.temperatures if request.temperatures is not None else pl.DataFrame(schema=TEMPERATURES)
     walled = polars_slots.with_wall(known.filter(pl.col("celsius").is_finite()), request)
-    return walled.select("wall", "celsius", day=pl.col("wall").dt.date())
+    past_the_hour = pl.col("wall") - pl.col("wall").dt.truncate("1h")
+    return walled.select("celsius", day=pl.col("wall").dt.date(), hour=pl.col("start") - past_the_hour)
+
+
+def _hours_told() -> pl.Expr:
+    """Return how many of a day's hours have a temperature; the two that clocks show alike are two."""
+    return pl.col("hour").n_unique().cast(pl.Int64).alias("hours")
 
 
 def highest_temperatures(request: Request) -> pl.DataFrame:
-    """Return `day` and the highest temperature, `celsius`, of each local day there are temperatures of."""
-    return _temperatures(request).group_by("day").agg(pl.col("celsius").max())
+    """Return `day` and its highest temperature, `celsius`, of each local day with a temperature in every hour."""
+    found = _temperatures(request).group_by("day").agg(pl.col("celsius").max(), _hours_told())
+    whole = found.join(_local_hours(request, found), on="day").filter(pl.col("hours") >= pl.col("steps"))
+    return whole.select("day", "celsius")
 
 
 def mean_temperatures(request: Request, days: pl.DataFrame) -> pl.DataFrame:
     """Return `day`, mean `celsius`, `hours` with a temperature and the `steps` hours there are, of each of *days*."""
-    found = (
-        _temperatures(request)
-        .group_by("day")
-        .agg(pl.col("celsius").mean(), hours=pl.col("wall").dt.hour().n_unique().cast(pl.Int64))
-    )
-    return (
-        _clock_steps(request, days, HOUR).join(found, on="day", how="left").with_columns(pl.col("hours").fill_null(0))
-    )
+    found = _temperatures(request).group_by("day").agg(pl.col("celsius").mean(), _hours_told())
+    return _local_hours(request, days).join(found, on="day", how="left").with_columns(pl.col("hours").fill_null(0))

@@ -29,8 +29,8 @@ def answer(rule: DayMatching, request: Request) -> Answer:
     _check_k(rule, candidates)
     pool = _pool(rule, candidates)
     kept = _kept(rule, pool)
-    short = _short(rule, candidates, pool)
-    means = _means(kept.join(short, on=KEY, how="anti"), slots, clocked)
+    short = _short(rule, request, pool)
+    means = _means(rule, kept.join(short, on=KEY, how="anti"), slots, clocked)
     found = polars_adjust.adjusted(rule, means, request)
     return Answer(
         intervals=found.intervals,
@@ -216,14 +216,14 @@ def _kept(rule: DayMatching, pool: pl.DataFrame) -> pl.DataFrame:
     return kept.sort("event", "resource", "day", descending=[False, False, True])
 
 
-def _short(rule: DayMatching, candidates: pl.DataFrame, pool: pl.DataFrame) -> pl.DataFrame:
-    """Return what lacks days: fewer than the minimum, or so few that none is left to be averaged."""
+def _short(rule: DayMatching, request: Request, pool: pl.DataFrame) -> pl.DataFrame:
+    """Return what lacks days: fewer than the minimum, none at all, or so few that none is left to be averaged."""
     have = pool.group_by(KEY).agg(have=pl.len().cast(pl.Int64))
     what = f"like days with complete readings within {rule.look_back_days} days of the event"
     least = 3 if rule.keep == "middle" else 1
     return (
-        candidates.select(*KEY, need=pl.max_horizontal(_minimum(rule).cast(pl.Int64), pl.lit(least, pl.Int64)))
-        .unique()
+        polars_calendar.pairs(request, rule.look_back_days, rule.day_types)
+        .select(*KEY, need=pl.max_horizontal(_minimum(rule).cast(pl.Int64), pl.lit(least, pl.Int64)))
         .join(have, on=KEY, how="left")
         .with_columns(pl.col("have").fill_null(0), what=pl.lit(what))
         .filter(pl.col("have") < pl.col("need"))
@@ -231,12 +231,25 @@ def _short(rule: DayMatching, candidates: pl.DataFrame, pool: pl.DataFrame) -> p
     )
 
 
-def _means(kept: pl.DataFrame, slots: pl.DataFrame, clocked: pl.DataFrame) -> pl.DataFrame:
-    """Return the plain mean over the *kept* days of each slot: `start`, `in_event`, `in_adjust`, `unadjusted_kw`."""
-    return (
-        polars_slots.loads_on(kept, slots.filter(pl.col("in_event") | pl.col("in_adjust")), clocked)
-        .group_by(*KEY, "start", "in_event", "in_adjust")
-        .agg(unadjusted_kw=pl.col("load_kw").mean())
+def _means(rule: DayMatching, kept: pl.DataFrame, slots: pl.DataFrame, clocked: pl.DataFrame) -> pl.DataFrame:
+    """Return the average over the *kept* days of each slot: `start`, `in_event`, `in_adjust`, `unadjusted_kw`."""
+    loads = polars_slots.loads_on(kept, slots.filter(pl.col("in_event") | pl.col("in_adjust")), clocked)
+    load = pl.col("load_kw")
+    if rule.average == "exponential":
+        loads = loads.join(_weights(rule, kept), on=CANDIDATE)
+        average = (load * pl.col("part")).sum()
+    else:
+        average = load.mean()
+    return loads.group_by(*KEY, "start", "in_event", "in_adjust").agg(unadjusted_kw=average)
+
+
+def _weights(rule: DayMatching, kept: pl.DataFrame) -> pl.DataFrame:
+    """Return the `part` of each day in an exponential average; the oldest has what the newer ones leave."""
+    back = pl.int_range(pl.len()).over(KEY)
+    left = (1.0 - rule.weight) ** back
+    newest_first = kept.sort("event", "resource", "day", descending=[False, False, True])
+    return newest_first.select(
+        *CANDIDATE, part=pl.when(back == pl.len().over(KEY) - 1).then(left).otherwise(rule.weight * left)
     )
 
 

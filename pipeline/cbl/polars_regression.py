@@ -21,8 +21,8 @@ CANDIDATE = (*KEY, "day")
 NEWEST_FIRST = [False, False, True]
 ALIKE = 1e-9
 """Degrees that differ by less are one temperature; deviations by so small a share of the load are none."""
-COLLINEAR = 1e-12
-"""Cooling and heating degrees with less of their variance apart cannot be told apart."""
+COLLINEAR = 1e-9
+"""Cooling and heating degrees with no more of their variance apart cannot be told apart."""
 
 
 def answer(rule: Regression, request: Request) -> Answer:
@@ -233,7 +233,7 @@ def _slope(rule: Regression, loads: pl.DataFrame, history: pl.DataFrame, trainin
     slot = (*KEY, "start")
     above_usual, level = pl.col("load_kw") - pl.col("usual_kw"), pl.col("level_kw") - pl.col("usual_level")
     squares = (level**2).sum()
-    same = squares <= ALIKE**2 * (pl.col("usual_level") ** 2).sum()
+    same = level.abs().max() <= ALIKE * pl.col("usual_level").abs().max()
     return (
         loads.join(history.select(CANDIDATE), on=CANDIDATE, how="semi")
         .sort(*slot, "day")

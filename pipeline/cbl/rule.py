@@ -13,13 +13,12 @@ how much of it.
     Learned        boosted trees through history                                       our own; no ISO's
 """
 
-from collections.abc import Iterator
 from datetime import date
-from math import isfinite
 from typing import Any, Literal
 
 import msgspec
 
+from pipeline.cbl import rule_checks
 from pipeline.errors import ConfigError
 
 
@@ -65,6 +64,10 @@ class DayMatching(msgspec.Struct, frozen=True, kw_only=True, tag="day-matching")
     rank_by: Literal["event-hours", "day", "shape", "temperature"] = "event-hours"
     """What days are ordered by: mean load over the event's hours or over the day; for `nearest` the sum of squared
     differences to the event's day over the hours of `match`, or the difference of the highest temperatures."""
+    average: Literal["mean", "exponential"] = "mean"
+    """Of the days kept, alike; or `exponential`: oldest first, from the load of the oldest, each next day's load takes
+    the part `weight` of the average so far."""
+    weight: float = 0.1
     match: Literal["before-event", "outside-event"] = "before-event"
     """Hours by which `shape` compares: from local midnight to the event, or all of the day but the event…"""
     match_gap_hours: float = 0.0
@@ -102,7 +105,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
     """
     A figure agreed on beforehand: reduction = `level_kw` − load × `loss_factor`.
 
-    Where `below_kw` is given, there is no reduction in an interval whose load × `loss_factor` is not below it.
+    Where `below_kw` is given, there is no reduction in an interval whose load × `loss_factor` is not below it. A
+    contract supplies all four figures: none of them is the rule's.
     """
 
     level_kw: float | None = None
@@ -123,7 +127,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, tag="reference"):
     minimum_customers: int = 1
     """A control group of fewer carries no baseline."""
     customers: int = 1
-    """Customers that were called: their baseline is so many times the control group's mean."""
+    """Customers that were called, a figure of the contract: their baseline is so many times the group's mean."""
     negative: Literal["zero", "keep"] = "keep"
     decimals: int | None = None
 
@@ -172,6 +176,8 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True, tag="learned"):
     decimals: int | None = None
 
 
+#: Figures that a contract supplies and no rule has: whoever sets them changes no rule.
+CONTRACT = ("level_kw", "below_kw", "firm_kw", "loss_factor", "customers")
 Parameters = DayMatching | AroundEvent | Level | Reference | Regression | Learned
 
 
@@ -227,57 +233,23 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         except msgspec.ValidationError as error:
             raise ConfigError(f"{self.method}: --set {' '.join(map('='.join, settings.items()))}: {error}") from error
         after = parameters_of(parameters)
-        if problem := next(_problems(after), None):
+        if problem := next(rule_checks.problems(after), None):
             raise ConfigError(f"{self.method}: {problem}")
-        changed = tuple(name for name in have if after[name] != have[name])
+        changed = tuple(name for name in have if name not in CONTRACT and after[name] != have[name])
         return msgspec.structs.replace(
             self, parameters=parameters, changed=tuple(dict.fromkeys(self.changed + changed))
         )
 
 
-#: Parameters that count something there must be one of.
-COUNTS = (
-    "look_back_days",
-    "days",
-    "other_days",
-    "minimum_days",
-    "minimum_other_days",
-    "k",
-    "other_k",
-    "like_days",
-    "trees",
-    "leaves",
-    "customers",
-    "minimum_customers",
-)
-#: Pairs of hours of which the first lies further from the event than the second, unless both are 0.
-WINDOWS = (("adjust_from_hours", "adjust_to_hours"), ("before_from_hours", "before_to_hours"))
-
-
-def _problems(have: dict[str, Any]) -> Iterator[str]:
-    """Yield what makes no sense in parameters by name: both engines would have to answer something all the same."""
-    numbers = {name: value for name, value in have.items() if isinstance(value, int | float)}
-    yield from (f"{name} must be a number" for name, value in numbers.items() if not isfinite(value))
-    yield from (f"{name} must be at least 1" for name in COUNTS if numbers.get(name, 1) < 1)
-    hours = [name for name in numbers if name.endswith("_hours")]
-    yield from (f"{name} must not be below 0" for name in (*hours, "skip_days") if numbers.get(name, 0) < 0)
-    if numbers.get("skip_days", 0) >= numbers.get("look_back_days", 1) > 0:
-        yield "skip_days must be below look_back_days, or there is no day to look at"
-    for further, nearer in WINDOWS:
-        if numbers.get(further, 0) <= numbers.get(nearer, 0) and (numbers.get(further) or numbers.get(nearer)):
-            yield f"{further} must be above {nearer}"
-    if numbers.get("after_to_hours", 0) < numbers.get("after_from_hours", 0):
-        yield "after_to_hours must not be below after_from_hours"
-    if "before_from_hours" in have and not (have["before_from_hours"] or have["after_to_hours"]):
-        yield "before_from_hours must be above 0, or no hour is left to compare with"
-    lowest, highest = have.get("adjust_lowest"), have.get("adjust_highest")
-    if lowest is not None and highest is not None and lowest > highest:
-        yield "adjust_lowest must not be above adjust_highest"
-
-
 def parameters_of(parameters: Parameters) -> dict[str, Any]:
     """Return each parameter by its name."""
     return msgspec.structs.asdict(parameters)
+
+
+def contract_of(parameters: Parameters) -> dict[str, float]:
+    """Return the figures of a contract that are set, by their names."""
+    have = parameters_of(parameters)
+    return {name: have[name] for name in CONTRACT if have.get(name) is not None}
 
 
 def in_force(rules: tuple[Rule, ...], day: date) -> Rule:

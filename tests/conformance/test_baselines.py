@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from importlib.util import find_spec
 from math import sin
 from zoneinfo import ZoneInfo
 
@@ -25,24 +26,39 @@ ENGINES: dict[str, Engine] = {"polars": polars_engine.answer, "duckdb": duckdb_e
 def newest(name: str) -> Rule:
     """Return the newest version of a method, with the figures it wants from the two sides of a contract."""
     rule = methods.load(name)[-1]
-    return rule.with_parameters({"level_kw": "1500"}) if isinstance(rule.parameters, Level) else rule
+    match rule.parameters:
+        case Level():
+            return rule.with_parameters({"level_kw": "1500"})
+        case Regression(terms="degree-days"):
+            return rule.with_parameters({"look_back_days": "80", "minimum_days": "5"})
+        case _:
+            return rule
 
 
-@pytest.fixture(params=methods.names())
-def rule(request: pytest.FixtureRequest) -> Rule:
-    found = newest(request.param)
-    if isinstance(found.parameters, Learned):
-        pytest.importorskip("sklearn", reason="house-ml needs the extra ml")
-    if isinstance(found.parameters, Regression) and found.parameters.terms == "degree-days":
-        return found.with_parameters({"look_back_days": "80", "minimum_days": "5"})
-    return found
+RULES = tuple(map(newest, methods.names()))
+Marks = tuple[pytest.MarkDecorator, ...]
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, rule: Rule) -> Engine:
-    if isinstance(rule.parameters, Learned) and request.param != "polars":
-        pytest.skip(f"{rule.method} has one engine, polars")
-    return ENGINES[request.param]
+def marks(rule: Rule) -> Marks:
+    """Return what keeps a learned rule from running where scikit-learn, an extra, is not installed."""
+    missing = isinstance(rule.parameters, Learned) and find_spec("sklearn") is None
+    return (pytest.mark.skip(reason=f"{rule.method} needs the extra ml"),) * missing
+
+
+def engines_of(rule: Rule) -> tuple[str, ...]:
+    """Return the engines that a rule has: of a learned one only Polars."""
+    return ("polars",) if isinstance(rule.parameters, Learned) else tuple(ENGINES)
+
+
+def applies(which: Callable[[Rule], bool] = lambda _: True) -> pytest.MarkDecorator:
+    """Return the rules of *which* a statement is made, each with every engine it has."""
+    pairs = [
+        pytest.param(rule, ENGINES[name], id=f"{rule.method}-{name}", marks=marks(rule))
+        for rule in RULES
+        if which(rule)
+        for name in engines_of(rule)
+    ]
+    return pytest.mark.parametrize(("rule", "engine"), pairs)
 
 
 def at_five(day: date) -> Interval:
@@ -105,40 +121,42 @@ def rests_on_history(rule: Rule) -> bool:
     return not isinstance(rule.parameters, Level | Reference)
 
 
+def looks_on(rule: Rule) -> bool:
+    """Tell whether a rule compares with hours after the event."""
+    match rule.parameters:
+        case AroundEvent(after_to_hours=hours):
+            return hours > 0
+        case DayMatching(rank_by="shape", match="outside-event"):
+            return True
+        case _:
+            return False
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if len(engines_of(rule)) > 1], ids=lambda rule: rule.method)
 @pytest.mark.parametrize("day", [date(2026, 3, 8), date(2026, 7, 23), date(2026, 11, 1)], ids=["23 h", "24 h", "25 h"])
 def test_both_engines_agree(rule: Rule, day: date) -> None:
     """On an ordinary day and on both clock-change days, on hourly and quarter-hourly readings."""
-    if isinstance(rule.parameters, Learned):
-        pytest.skip(f"{rule.method} has one engine, polars")
     for grid in (HOUR, timedelta(minutes=15)):
         one, other = (baseline_kw(engine(rule, asked(at_five(day), grid))) for engine in ENGINES.values())
 
         assert one == pytest.approx(other, abs=1e-9)
 
 
+@applies(rests_on_history)
 def test_constant_load_gives_itself(rule: Rule, engine: Engine, event: Interval) -> None:
-    if not rests_on_history(rule):
-        pytest.skip(f"{rule.method} does not rest on the resource's own load")
-
     assert baseline_kw(engine(rule, asked(event, flat=True))) == pytest.approx([777.0, 777.0])
 
 
+@applies(lambda rule: not isinstance(rule.parameters, Level))
 def test_scaling_load_scales_the_baseline(rule: Rule, engine: Engine, event: Interval) -> None:
-    if isinstance(rule.parameters, Level):
-        pytest.skip(f"{rule.method} is a figure agreed on beforehand")
     once, thrice = baseline_kw(engine(rule, asked(event))), baseline_kw(engine(rule, asked(event, factor=3.0)))
 
     more = 2 * 74.5 if isinstance(rule.parameters, Reference) and rule.parameters.source == "control" else 0.0
     assert [3 * one - more for one in once] == pytest.approx(thrice), "the mean of 0 to 149 is not scaled"
 
 
+@applies(lambda rule: not looks_on(rule))
 def test_load_at_and_after_the_start_of_the_event_changes_nothing(rule: Rule, engine: Engine, event: Interval) -> None:
-    parameters = rule.parameters
-    looks_on = (isinstance(parameters, AroundEvent) and parameters.after_to_hours > 0) or (
-        isinstance(parameters, DayMatching) and parameters.rank_by == "shape" and parameters.match == "outside-event"
-    )
-    if looks_on:
-        pytest.skip(f"{rule.method} compares with hours after the event, as its rule says")
     seen = asked(event)
     later = pl.col("start") >= event.start
     other = seen.loads.with_columns(load_kw=pl.when(later).then(1.0).otherwise("load_kw"))
@@ -148,6 +166,7 @@ def test_load_at_and_after_the_start_of_the_event_changes_nothing(rule: Rule, en
     assert baseline_kw(answer) == pytest.approx(baseline_kw(engine(rule, seen)))
 
 
+@applies()
 def test_the_order_of_the_rows_changes_nothing(rule: Rule, engine: Engine, event: Interval) -> None:
     sorted_ = asked(event)
     mixed = Request(**{**vars(sorted_), "loads": sorted_.loads.sample(fraction=1.0, shuffle=True, seed=1)})
@@ -155,6 +174,7 @@ def test_the_order_of_the_rows_changes_nothing(rule: Rule, engine: Engine, event
     assert baseline_kw(engine(rule, mixed)) == pytest.approx(baseline_kw(engine(rule, sorted_)))
 
 
+@applies()
 def test_the_answer_is_on_the_grid_of_the_history(rule: Rule, engine: Engine, event: Interval) -> None:
     for grid in (timedelta(minutes=15), HOUR):
         answer = engine(rule, asked(event, grid))
@@ -162,11 +182,10 @@ def test_the_answer_is_on_the_grid_of_the_history(rule: Rule, engine: Engine, ev
         assert answer.intervals["start"].sort().to_list() == [piece.start for piece in event.split(grid)]
 
 
+@applies(rests_on_history)
 def test_readings_that_are_not_there_are_a_shortfall_and_never_a_number(
     rule: Rule, engine: Engine, event: Interval
 ) -> None:
-    if not rests_on_history(rule):
-        pytest.skip(f"{rule.method} does not rest on the resource's own load")
     whole = asked(event)
     nothing = Request(**{**vars(whole), "loads": whole.loads.with_columns(load_kw=pl.lit(None, pl.Float64))})
 
@@ -176,9 +195,8 @@ def test_readings_that_are_not_there_are_a_shortfall_and_never_a_number(
     assert answer.shortfalls.select("need", "have").row(0)[1] < answer.shortfalls["need"][0]
 
 
+@applies(lambda rule: isinstance(rule.parameters, DayMatching | Regression))
 def test_an_excluded_day_is_not_used_while_there_are_others(rule: Rule, engine: Engine, event: Interval) -> None:
-    if not isinstance(rule.parameters, DayMatching | Regression):
-        pytest.skip(f"{rule.method} uses no days before the event's own")
     first = engine(rule, asked(event)).days.filter("used")["day"].max()
     assert isinstance(first, date)
 

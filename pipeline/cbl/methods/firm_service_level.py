@@ -4,13 +4,11 @@ Firm service level: the load is held at or below a level, and what counts is how
     nominated = peak load contribution − firm level × loss factor
     delivered = peak load contribution − load × loss factor
 
-Worked example: 30 − 18 × 1.03 = 11.46 nominated; 30 − 17.2 × 1.03 = 12.284 delivered. The peak load contribution is
-`level_kw`; without it there is no baseline.
+Worked example: 30 − 18 × 1.03 = 11.46 nominated; 30 − 17.2 × 1.03 = 12.284 delivered, 1.071902 of it. The peak
+load contribution is `level_kw`; without it there is no baseline.
 """
 
-from pipeline.cbl.rule import Level, Rule, parameters_of
-
-PARAMETERS = Level()
+from pipeline.cbl.rule import Level, Rule
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -24,11 +22,11 @@ RULES: tuple[Rule, ...] = (
             "measured from the peak load contribution, which amounts to a firm service level: PJM issue 8e0bee9d."
         ),
         verified=False,
-        unverified=tuple(parameters_of(PARAMETERS)),
+        unverified=("negative", "decimals"),
         notes=(
             "Set the customer's own figures: --set level_kw=… --set firm_kw=… --set loss_factor=… Outside the summer "
             "PJM measures capacity by a baseline (issue 8e0bee9d)."
         ),
-        parameters=PARAMETERS,
+        parameters=Level(),
     ),
 )

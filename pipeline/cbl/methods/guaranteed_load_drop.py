@@ -5,9 +5,7 @@ Worked example: 38.5 − 26.9 = 11.6. The comparison load is `level_kw`, the pea
 interval whose load is not below it counts nothing.
 """
 
-from pipeline.cbl.rule import Level, Rule, parameters_of
-
-PARAMETERS = Level()
+from pipeline.cbl.rule import Level, Rule
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -21,11 +19,11 @@ RULES: tuple[Rule, ...] = (
             "commonly said of the rule."
         ),
         verified=False,
-        unverified=tuple(parameters_of(PARAMETERS)),
+        unverified=("negative", "decimals"),
         notes=(
             "Set the customer's own figures: --set level_kw=… --set below_kw=… How the comparison load comes about (a "
             "comparable day, the same day, a regression, a baseline) is outside this method."
         ),
-        parameters=PARAMETERS,
+        parameters=Level(),
     ),
 )

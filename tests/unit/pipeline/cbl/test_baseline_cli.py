@@ -110,6 +110,25 @@ def test_a_parameter_set_to_what_it_is_changes_nothing(tmp_path: Path, capsys: C
     assert (found["is_the_rule"], found["changed"]) == (True, [])
 
 
+def test_the_figures_of_a_contract_are_told_and_leave_the_rule_the_rule(tmp_path: Path, capsys: Capture) -> None:
+    """40 − 35 × 1.0 = 5 MW nominated; 34, 33 and 35 MW metered are 6, 7 and 5 delivered: 1.2, 1.4, 1.0."""
+    typed = ["firm-service-level", *words(tmp_path), "--set", "level_kw=40000", "--set", "firm_kw=35000"]
+    found = told(capsys, *typed)
+
+    assert (found["is_the_rule"], found["changed"]) == (True, [])
+    assert found["contract"] == {"level_kw": 40000.0, "firm_kw": 35000.0, "loss_factor": 1.0}
+    assert not any("not the rule" in warning for warning in found["warnings"])
+    assert [(one["nominated_kw"], one["delivered_kw"], one["ratio"]) for one in found["performance"]] == [
+        (5000.0, 6000.0, 1.2),
+        (5000.0, 7000.0, pytest.approx(1.4)),
+        (5000.0, 5000.0, 1.0),
+    ]
+    assert run(*typed) == 0
+    shown = capsys.readouterr().out
+    assert "contract       level_kw = 40000, firm_kw = 35000, loss_factor = 1" in shown
+    assert "2026-07-23T17:00:00-07:00  delivered 6000.000 of 5000.000 kW nominated, ratio 1.200000" in shown
+
+
 def test_what_is_unverified_is_in_the_warnings(tmp_path: Path, capsys: Capture) -> None:
     warnings = told(capsys, "miso-10-day", *words(tmp_path))["warnings"]
 
@@ -218,7 +237,7 @@ def test_events_of_one_resource_are_not_those_of_another(tmp_path: Path, capsys:
         (["--set", "k"], "--set k: write name=value"),
         (["--set", "kk=3"], "caiso-10-in-10 has no parameter 'kk'; it has look_back_days"),
         (["--holidays", "mars"], "no holidays 'mars'"),
-        (["--set", "look_back_days=4500"], "holidays us-nerc cover 2015 to 2035, not 2014"),
+        (["--set", "look_back_days=6200"], "holidays us-nerc cover 2010 to 2035, not 2009"),
         (["--events", "/nowhere.csv"], "no file /nowhere.csv"),
     ],
 )
@@ -365,6 +384,14 @@ def test_an_interval_that_is_covered_in_part_is_a_gap_and_no_smaller_load(
 
     assert [one["load_kw"] for one in found["intervals"]] == [None, 1000.0, 1000.0]
     assert "1 intervals of site-1 are covered in part and taken for gaps" in found["warnings"]
+
+
+@pytest.mark.parametrize("method", ["pjm-same-day-3-2", "pjm-match-day"])
+def test_hours_after_the_event_are_read_from_the_archive_too(tmp_path: Path, capsys: Capture, method: str) -> None:
+    """Two hours after the event, or the rest of its day, are in the archive: 1 000 kW all along."""
+    found = told(capsys, method, *archived(tmp_path, simulated=False))
+
+    assert [one["baseline_kw"] for one in found["intervals"]] == [1000.0, 1000.0, 1000.0]
 
 
 def test_an_archive_needs_no_time_zone_and_one_of_its_lengths(tmp_path: Path, capsys: Capture) -> None:

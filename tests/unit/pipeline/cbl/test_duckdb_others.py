@@ -41,7 +41,7 @@ def test_all_readings_around_the_event_weigh_the_same() -> None:
 
 
 def test_a_level_has_to_be_given() -> None:
-    with pytest.raises(ConfigError, match=r"^set level_kw$"):
+    with pytest.raises(ConfigError, match=r"^set level_kw, the load in kW that was agreed on beforehand$"):
         answered(Level(), asked(flat({EVENT_DAY: 1})))
 
 

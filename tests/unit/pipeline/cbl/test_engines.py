@@ -8,11 +8,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.pipeline.cbl import engine_cases
+from unit.pipeline.cbl.duckdb_cases import rule as hand_made
 
 from pipeline.calendar import Calendar
 from pipeline.cbl import duckdb_engine, methods, polars_engine
 from pipeline.cbl.request import EVENTS, LOADS, TEMPERATURES, Request, days_of
 from pipeline.cbl.rule import DayMatching, Regression, Rule
+from pipeline.errors import ConfigError
 
 ZONE = "America/Los_Angeles"
 HOUR = timedelta(hours=1)
@@ -85,13 +88,8 @@ def near(frame: pl.DataFrame) -> list[dict[str, object]]:
     ]
 
 
-@pytest.mark.parametrize("method", RULES)
-@settings(max_examples=4, deadline=None)
-@given(seed=st.integers(0, 2**32), day=st.sampled_from(DAYS))
-def test_both_engines_say_the_same(method: str, seed: int, day: date) -> None:
-    chance = Random(seed)
-    rule, asked = shorter(RULES[method], chance), request(chance, day)
-
+def compared(rule: Rule, asked: Request) -> None:
+    """Hold the two engines' answers against each other, to 1e-9."""
     one, other = polars_engine.answer(rule, asked), duckdb_engine.answer(rule, asked)
 
     assert rows(one.shortfalls) == near(other.shortfalls)
@@ -99,6 +97,27 @@ def test_both_engines_say_the_same(method: str, seed: int, day: date) -> None:
     assert rows(one.adjustments) == near(other.adjustments)
     assert rows(one.intervals) == near(other.intervals)
     assert one.intervals.height + one.shortfalls.height > 0
+
+
+@pytest.mark.parametrize("method", RULES)
+@settings(max_examples=2, deadline=None)
+@given(seed=st.integers(0, 2**32), day=st.sampled_from(DAYS))
+def test_both_engines_say_the_same(method: str, seed: int, day: date) -> None:
+    chance = Random(seed)
+
+    compared(shorter(RULES[method], chance), request(chance, day))
+
+
+@pytest.mark.parametrize("kind", engine_cases.KINDS)
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32), day=st.sampled_from(engine_cases.EVENT_DAYS), minutes=st.sampled_from([60, 15, 5]))
+def test_both_engines_say_the_same_whatever_the_parameters(kind: str, seed: int, day: date, minutes: int) -> None:
+    """Five resources, of loads that export, idle, tie and cancel; holes, days called, both changes of the clocks."""
+    chance = Random(seed)
+    parameters = engine_cases.parameters(kind, chance)
+    days = engine_cases.days_of_history(parameters)
+
+    compared(hand_made(parameters), engine_cases.request(chance, day, timedelta(minutes=minutes), days))
 
 
 def constant(load_kw: dict[int, float], temperature: float = 20.0) -> Request:
@@ -143,3 +162,37 @@ def test_an_addition_is_limited_by_the_amount_of_a_negative_load_in_both_engines
         found = engine(rule, asked)
         assert found.adjustments.select("raw", "applied").row(0) == pytest.approx((500.0, 200.0))
         assert found.intervals["baseline_kw"].to_list() == pytest.approx([-800.0])
+
+
+WINDOWLESS = {"before_from_hours": "0.5", "before_to_hours": "0.25"}
+
+
+@pytest.mark.parametrize(
+    ("method", "typed", "told"),
+    [
+        ("meter-before-after", WINDOWLESS, "set before_from_hours above before_to_hours"),
+        ("firm-service-level", {}, "set level_kw, the load in kW that was agreed on beforehand"),
+        ("isone", {"keep": "nearest"}, "set k to 1 or more"),
+        ("house-regression", {"level_hours": "0"}, "set level_hours to one or more"),
+        ("house-regression", {"adjustment": "ratio"}, "set adjust_from_hours above adjust_to_hours"),
+    ],
+)
+def test_both_engines_refuse_what_leaves_nothing_to_compute_in_the_same_words(
+    method: str, typed: dict[str, str], told: str
+) -> None:
+    rule = methods.load(method)[-1].with_parameters(typed)
+    said = []
+
+    for engine in (polars_engine.answer, duckdb_engine.answer):
+        with pytest.raises(ConfigError, match=told) as error:
+            engine(rule, constant({}))
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("after", [{"after_to_hours": "1"}, {"before_from_hours": "1", "before_to_hours": "0"}])
+def test_one_window_with_an_interval_is_enough_for_both_engines(after: dict[str, str]) -> None:
+    rule = methods.load("meter-before-after")[-1].with_parameters(WINDOWLESS | after)
+
+    for engine in (polars_engine.answer, duckdb_engine.answer):
+        assert engine(rule, constant({})).intervals["baseline_kw"].to_list() == [100.0]

@@ -191,3 +191,80 @@ def test_a_picture_shows_one_resource(tmp_path: Path, capsys: Capture) -> None:
     assert explain(*typed) == 2
     assert "choose one with --resource: a, b" in capsys.readouterr().err
     assert explain(*typed, "--resource", "b") == 0
+
+
+@pytest.mark.parametrize("engine", ["polars", "duckdb"])
+def test_too_little_history_still_shows_the_days_and_why_not(tmp_path: Path, capsys: Capture, engine: str) -> None:
+    """Thirteen days are the least and the pool has ten: they are shown, and the two events with their reason."""
+    assert explain(*words(tmp_path), "--set", "minimum_days=13", "--set", "fill_up=false", "--engine", engine) == 2
+
+    shown = capsys.readouterr()
+    assert "no baseline: need 13 like days with complete readings within 45 days of the event, have 10" in shown.out
+    assert "day not used   2026-07-16  event" in shown.out
+    assert table(shown.out, "days used, event hours")[1][3] == "43000.000"
+    assert shown.err.count("\n") == 1
+    assert "need 13 like days" in shown.err
+
+
+def test_too_little_history_is_json_and_a_picture_too(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "short.svg"
+    typed = [*words(tmp_path), "--set", "minimum_days=13", "--set", "fill_up=false", "--json", "--picture", str(path)]
+    assert explain(*typed) == 2
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["shortfall"]["have"], found["intervals"]) == (10, [])
+    assert {"day": "2026-07-16", "reason": "event"} in found["days_excluded"]
+    assert len(lines(path.read_text(), "used")) == 10
+
+
+def test_fewer_days_than_asked_for_are_told(tmp_path: Path, capsys: Capture) -> None:
+    """Fifteen are asked for and eleven there, which is above the least, five."""
+    assert explain(*words(tmp_path), "--set", "days=15") == 0
+
+    assert "warning        only 11 of 15 like days were found within 45 days of the event" in capsys.readouterr().out
+
+
+def test_as_many_days_as_asked_for_need_no_word(tmp_path: Path, capsys: Capture) -> None:
+    assert explain(*words(tmp_path)) == 0
+
+    assert "like days were found" not in capsys.readouterr().out
+
+
+def test_event_days_that_fill_up_are_told(tmp_path: Path, capsys: Capture) -> None:
+    assert explain(*words(tmp_path), "--set", "minimum_days=12", "--set", "days=15") == 0
+
+    assert "1 of the days used are event or outage days, for want of others" in capsys.readouterr().out
+
+
+def test_meter_before_shows_the_hour_it_is_the_mean_of(tmp_path: Path, capsys: Capture) -> None:
+    """From four to two hours before five in the afternoon: 42 and 43 MW."""
+    hours = ["--set", "before_from_hours=4", "--set", "before_to_hours=2"]
+    assert firmwatt.main(["baseline", "explain", "meter-before-after", *words(tmp_path), *hours]) == 0
+
+    rows = table(capsys.readouterr().out, "days used, comparison hours")[1:]
+    assert [(row[0][11:16], row[1]) for row in rows] == [("13:00", "42000.000"), ("14:00", "43000.000")]
+
+
+def test_the_hours_that_days_are_compared_by_are_shown(tmp_path: Path, capsys: Capture) -> None:
+    """Match Day compares midnight to 16:00 and 21:00 to midnight: nineteen hours, of which three were metered."""
+    short = [
+        "--set",
+        "rank_by=shape",
+        "--set",
+        "match=outside-event",
+        "--set",
+        "match_gap_hours=1",
+        "--set",
+        "fill_up=false",
+    ]
+    assert explain(*words(tmp_path), *short, "--json") == 2
+
+    comparison = json.loads(capsys.readouterr().out)["comparison"]
+    assert [hour["start"][11:13] for hour in comparison] == [f"{hour:02}" for hour in (*range(16), 21, 22, 23)]
+
+
+def test_a_learned_baseline_has_no_sql_and_says_so(tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("sklearn", reason="house-ml needs the extra ml")
+    assert firmwatt.main(["baseline", "explain", "house-ml", *words(tmp_path), "--sql"]) == 2
+
+    assert "house-ml has no SQL: it is learned, by the Polars engine alone; leave --sql out" in capsys.readouterr().err

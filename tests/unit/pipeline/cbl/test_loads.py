@@ -232,6 +232,54 @@ def test_a_series_far_below_the_stated_maximum_is_another_unit(file: Path) -> No
         read(file, days(40, 41), Expected(maximum_kw=50_000))
 
 
+def two_days(wrong: range, kw: float, usual_kw: float = 40.0) -> str:
+    """Return 48 hours of *usual_kw* from 10 July, line 2, and *kw* in those that are *wrong*."""
+    rows = (f"2026-07-{10 + hour // 24}T{hour % 24:02}:00,{kw if hour in wrong else usual_kw}\n" for hour in range(48))
+    return "interval_start,load_kw\n" + "".join(rows)
+
+
+OFF = "about a thousand times the level of the day, or a thousandth of it"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"), [(range(30, 31), "line 32"), (range(30, 35), "lines 32–36"), (range(20, 31), "lines 22–32")]
+)
+@pytest.mark.parametrize("kw", [0.04, 41_000.0])
+def test_rows_a_thousandfold_off_for_less_than_half_a_day_are_named(
+    file: Path, wrong: range, kw: float, told: str
+) -> None:
+    """They may be a spike or a standstill; nothing is refused, and nothing passes unseen. Eleven cross midnight."""
+    (warning,) = read(file, two_days(wrong, kw)).warnings
+
+    assert warning.startswith(f"load.csv, {told}: {OFF}")
+
+
+@pytest.mark.parametrize("kw", [0.04, 41_000.0])
+def test_rows_a_thousandfold_off_for_more_than_half_a_day_are_refused_though_no_day_s_level_jumps(
+    file: Path, kw: float
+) -> None:
+    """Sixteen hours over midnight are eight of each day, whose medians do not move."""
+    wrong = two_days(range(16, 32), kw)
+
+    with pytest.raises(ConfigError, match=r"load.csv, lines 18–33: about a thousand times .* for more than half a day"):
+        read(file, wrong)
+    (stated,) = read(file, wrong, Expected(maximum_kw=10 * kw if kw > 40 else 50.0)).warnings
+    assert "within --maximum-kw" in stated
+
+
+@pytest.mark.parametrize("kw", [0.0, 400.0, 4_000.0, 0.4, 400_000.0])
+def test_what_is_no_factor_of_a_thousand_is_what_was_drawn(file: Path, kw: float) -> None:
+    assert read(file, two_days(range(30, 35), kw)).warnings == ()
+
+
+def test_a_day_that_mostly_draws_nothing_is_held_against_the_others(file: Path) -> None:
+    rows = [0.0] * 20 + [41_000.0] * 4 + [40.0] * 24
+    text = "".join(f"2026-07-{10 + hour // 24}T{hour % 24:02}:00,{kw}\n" for hour, kw in enumerate(rows))
+
+    (warning,) = read(file, f"interval_start,load_kw\n{text}").warnings
+    assert warning.startswith("load.csv, lines 22–25: ")
+
+
 def test_a_load_that_is_off_for_a_day_is_no_other_unit(file: Path) -> None:
     assert read(file, days(40_000, 0, 300, 41_000)).frame.height == 8
 
