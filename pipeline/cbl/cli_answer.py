@@ -1,8 +1,6 @@
 """An asked question answered by the engine of its choice; what has no answer, as the error it ends in."""
 
-import importlib
-
-from pipeline.cbl.answer import Answer
+from pipeline.cbl import cli_shared
 from pipeline.cbl.cli_errors import TooLittleHistoryError
 from pipeline.cbl.cli_output import Object, objects
 from pipeline.cbl.cli_request import Asked
@@ -10,9 +8,7 @@ from pipeline.cbl.cli_request import Asked
 
 def answered(asked: Asked) -> list[Object]:
     """Return one object a resource; raise where the only one there is has no baseline."""
-    engine = importlib.import_module(f"pipeline.cbl.{asked.engine}_engine")
-    answer: Answer = engine.answer(asked.rule, asked.request)
-    found = objects(asked, answer)
+    found = objects(asked, cli_shared.engine(asked.engine)(asked.rule, asked.request))
     if len(found) == 1:
         refuse_shortfalls(found)
     return found
