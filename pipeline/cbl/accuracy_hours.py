@@ -4,10 +4,13 @@ Errors by the hour of day at which an event begins: a rule may be right in the e
 One row a method, one column a start hour, over the resources of a study: the median resource and the worst.
 """
 
+from typing import Any
+
 import polars as pl
 
 from pipeline.cbl.accuracy import GATE, MOST_WITHOUT
-from pipeline.cbl.accuracy_study import Study
+from pipeline.cbl.accuracy_scores import ALIKE
+from pipeline.cbl.accuracy_study import REFERENCES, Study
 
 ENOUGH_DAYS = 20
 """Fewer days of one hour tell nothing of the hour. Our choice."""
@@ -20,11 +23,7 @@ def table(study: Study, kind: str) -> str:
     if not isinstance(days, int) or days < ENOUGH_DAYS:
         return f"By start hour: {days} days of each are too few to tell hours apart ({ENOUGH_DAYS} are needed)."
     by_hour = summed(scored)
-    least = dict(by_hour.filter(pl.col("without") <= MOST_WITHOUT).group_by("hour").agg(pl.col("median").min()).rows())
-    cells = {
-        (method, hour): _cell(median, worst, best=median == least.get(hour))
-        for method, hour, median, worst in by_hour.select("method", "hour", "median", "worst").iter_rows()
-    }
+    cells = {(row["method"], row["hour"]): _cell(row) for row in by_hour.iter_rows(named=True)}
     hours = by_hour["hour"].unique().sort().to_list()
     lines = [
         f"| RRMSE from | {' | '.join(f'{hour}:00' for hour in hours)} |",
@@ -40,16 +39,24 @@ def table(study: Study, kind: str) -> str:
 
 
 def summed(scored: pl.DataFrame) -> pl.DataFrame:
-    """Return `method`, `hour`, RRMSE of the `median` resource and of the `worst`, share `without` a baseline."""
+    """
+    Return `method`, `hour`, RRMSE of the `median` resource and of the `worst`, and whether that median is the lowest.
+
+    References, and what lacked a baseline on too many events of a resource, are never `lowest`.
+    """
+    lacks = pl.col("without") > MOST_WITHOUT
+    own = pl.when(~lacks & ~pl.col("method").is_in(REFERENCES)).then("median")
     return (
         scored.filter(pl.col("rrmse").is_not_null())
         .group_by("method", "hour")
         .agg(median=pl.col("rrmse").median(), worst=pl.col("rrmse").max(), without=pl.col("without_baseline").max())
+        .with_columns(lowest=(own <= own.min().over("hour") + ALIKE).fill_null(value=False))
         .sort("hour", "method")
     )
 
 
-def _cell(median: float, worst: float, *, best: bool) -> str:
-    shown = f"**{median:.1%}**" if best else f"{median:.1%}"
+def _cell(row: dict[str, Any]) -> str:
+    median, worst = row["median"], row["worst"]
+    shown = f"**{median:.1%}**" if row["lowest"] else f"{median:.1%}"
     spread = f", {worst:.1%}" if worst > median else ""
     return f"{shown}{spread}{' ✗' if worst > GATE else ''}"

@@ -197,6 +197,7 @@ def test_errors_are_told_by_the_hour_at_which_an_event_begins() -> None:
         ("caiso-10-in-10", 17): (0.04, 0.04),
         ("pjm-match-day", 7): (0.1, 0.1),
         ("pjm-match-day", 17): (0.06, 0.08),
+        ("mean-of-hours-before", 17): (0.01, 0.01),
     }
     rows = [
         score(method, resource, error, hour=hour, days=20)
@@ -210,6 +211,7 @@ def test_errors_are_told_by_the_hour_at_which_an_event_begins() -> None:
     assert "| `caiso-10-in-10` | 17.5%, 25.0% ✗ | **4.0%** |" in lines
     assert "| `pjm-match-day` | **10.0%** | 7.0%, 8.0% |" in lines
     assert "| `same-time-yesterday` | – | – |" in lines
+    assert "| `mean-of-hours-before` | – | 1.0% |" in lines
     assert lines[-1].startswith("Median of 2 resources, and the worst of them, on up to 20 days of each hour.")
 
 
