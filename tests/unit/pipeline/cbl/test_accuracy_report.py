@@ -205,13 +205,19 @@ def test_errors_are_told_by_the_hour_at_which_an_event_begins() -> None:
         for resource, error in zip("ab", pair, strict=True)
     ]
 
+    # What has a baseline on half of the events only was not asked the hard questions.
+    rows += [
+        score("caiso-10-in-10", "a", 0.05, hour=20),
+        score("pjm-match-day", "a", 0.01, hour=20, without_baseline=0.5),
+    ]
+
     lines = accuracy_hours.table(studied(*rows), BUSINESS).splitlines()
 
-    assert lines[0] == "| RRMSE from | 7:00 | 17:00 |"
-    assert "| `caiso-10-in-10` | 17.5%, 25.0% ✗ | **4.0%** |" in lines
-    assert "| `pjm-match-day` | **10.0%** | 7.0%, 8.0% |" in lines
-    assert "| `same-time-yesterday` | – | – |" in lines
-    assert "| `mean-of-hours-before` | – | 1.0% |" in lines
+    assert lines[0] == "| RRMSE from | 7:00 | 17:00 | 20:00 |"
+    assert "| `caiso-10-in-10` | 17.5%, 25.0% ✗ | **4.0%** | **5.0%** |" in lines
+    assert "| `pjm-match-day` | **10.0%** | 7.0%, 8.0% | 1.0% |" in lines
+    assert "| `same-time-yesterday` | – | – | – |" in lines
+    assert "| `mean-of-hours-before` | – | 1.0% | – |" in lines
     assert lines[-1].startswith("Median of 2 resources, and the worst of them, on up to 20 days of each hour.")
 
 
