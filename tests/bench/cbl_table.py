@@ -57,11 +57,16 @@ def _one(lines: list[Line], **wanted: str) -> Line:
 
 
 def _ms(line: Line) -> str:
-    return f"{1000 * line['seconds_per_baseline']:.3g}" if line else "–"
+    """Return by the clock, and processor time in parentheses."""
+    return f"{1000 * line['seconds_per_baseline']:.3g} ({1000 * line['cpu_s_per_baseline']:.3g})" if line else "–"
 
 
 def _times(line: Line) -> str:
-    return f"{line['times_faster']:,.3g}×" if "times_faster" in line else "–"
+    """Return by the clock, and by processor time in parentheses."""
+    if "times_less_cpu" not in line:
+        return "–"
+    clock = "–" if line["times_faster"] is None else f"{line['times_faster']:,.3g}×"
+    return f"{clock} ({line['times_less_cpu']:,.3g}×)"
 
 
 if __name__ == "__main__":
