@@ -7,7 +7,7 @@
 BIN := .venv/bin
 
 .PHONY: help setup tools demo broker test check bench kills collector-kills actuator-kills command-attack crash-states \
-	baseline-accuracy broker-matrix stream-chaos stream-soak bench-stream clean lock
+	baseline-accuracy bench-cbl broker-matrix stream-chaos stream-soak bench-stream clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,9 @@ check: setup ## format, lint, types, import rules
 
 bench: setup ## one JSON line a figure
 	@set -e; for bench in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$bench" $(ARGS); done
+
+bench-cbl: setup ## what baselines cost, 1,000 resources, every event hour of a year: hours (ARGS="--methods caiso-10-in-10")
+	@PYTHONPATH=tests $(BIN)/python tests/bench/bench_cbl.py --full $(ARGS)
 
 bench-stream: setup ## GPU samples a second from Kafka, beside what only reads it; freshness (ARGS="--part freshness --runs 1")
 	@PYTHONPATH=tests $(BIN)/python -m bench.stream $(ARGS)

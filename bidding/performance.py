@@ -138,12 +138,15 @@ def perform(award: Award, baseline: Baseline, metered: Metered, site: str) -> Pe
 
 
 def counted(readings: Sequence[MeterReading], performed: Iterable[Performance]) -> tuple[MeterReading, ...]:
-    """Return *readings*, those of awarded intervals that were measured in part as their delivery is counted by."""
-    part = {one.interval: one.load_kw for one in performed if one.covered_share < 1.0}
-    return tuple(
-        reading(one.interval, part[one.interval] * one.interval.hours) if one.interval in part else one
-        for one in readings
-    )
+    """
+    Return *readings* in order of time, with those of intervals *performed* in as their delivery is counted by.
+
+    Of an interval of which little or nothing was measured, too: a venue settles no interval without a reading.
+    """
+    part = (one for one in performed if one.covered_share < 1.0)
+    estimated = {one.interval: reading(one.interval, one.load_kw * one.interval.hours) for one in part}
+    known = {one.interval: one for one in readings} | estimated
+    return tuple(known[interval] for interval in sorted(known))
 
 
 def performances(

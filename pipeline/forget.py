@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: More than a clock may be ahead and a closed interval waits, together.
 MARGIN_US = 60_000_000
+#: Rows without a host that are let be, and so are an eighth of those with one: moving rows together costs their number.
+LEFTOVERS = 8
 #: How often all is looked through, by the time at which Kafka received records.
 EVERY_US = 3_600_000_000
 
@@ -64,7 +66,7 @@ def tidy(state: "Partition") -> None:
     Let go of what nothing can need any more.
 
     Of hosts that are gone; of holes whose ticks would be refused as history; of notes on late ticks that changed
-    nothing; of rows that no host is in and no interval needs, once they are more than half of all. Once an hour of all
+    nothing; of rows that no host is in and no interval needs, once they are more than an eighth. Once an hour of all
     such rows, and of the numbers of hosts and pools that nothing is told by.
     """
     for host in [host for host in state.current if is_gone(state, host, state.received_us)]:
@@ -81,7 +83,7 @@ def tidy(state: "Partition") -> None:
     thorough = state.received_us - state.renumbered_us >= EVERY_US
     for cohort in state.cohorts.values():
         living = int(cohort.used["current"].sum())
-        if 2 * living < len(cohort) - 8 or (thorough and living < len(cohort)):
+        if living + max(LEFTOVERS, living // 8) < len(cohort) or (thorough and living < len(cohort)):
             _tidy(state, cohort, held)
     state.cohorts = {shape: cohort for shape, cohort in state.cohorts.items() if len(cohort)}
     if thorough:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline import app, archive, archive_migrate, desk, ends, kafka, pages, storage
+from pipeline import app, archive, archive_migrate, desk, ends, kafka, memory, pages, storage
 from pipeline.agents import upkeep
 from pipeline.agents.archive import Archive
 from pipeline.agents.rollup import Rollup
@@ -97,6 +97,7 @@ class Worker:
                 monitor.run(faust, offsets),
                 self._watch(rollup, offsets),
                 self._watch_agents(faust, rollup, offsets),
+                memory.give_back(),
             )
             if faust.crash_reason is not None:
                 raise _expected(faust.crash_reason) from faust.crash_reason

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import polars as pl
+
 from bidding.agents.feed import World
 from bidding.markets import MeterReading
 from bidding.performance import LookBack, Metered, reading, windows
@@ -13,6 +15,8 @@ from pipeline.store import interval_history
 
 #: Of a site's host-seconds: an interval that covers less is waited for, in case a late partition completes it.
 COVERED = 0.995
+#: An interval that covers less is a gap in the history that baselines rest on.
+LEAST_COVERED = 0.9
 
 
 class History:
@@ -36,19 +40,25 @@ class History:
         frame = interval_history(self._archive, self._world.site, as_of, self._length)
         self._reloads += 1
         hours = self._length / timedelta(hours=1)
-        self._past = {start: load_kw * hours for start, load_kw in frame.select("start", "load_kw").iter_rows()}
+        past = frame.filter(pl.col("covered_share") >= LEAST_COVERED)
+        energies = past.select("start", pl.col("load_kw") * pl.col("covered_share") * hours)
+        self._past = dict(energies.iter_rows())
 
     def readings(self, events: Sequence[Interval], calendar: Calendar, now: datetime) -> tuple[MeterReading, ...]:
         """
         Return, in order of time, the readings that the baselines of *events* and their settlement rest on.
 
-        An interval that is covered in part has the mean of that part; one of which nothing is measured has no reading.
+        An interval has what was measured, nothing filled in: a host that was not heard of lowers a baseline, by a tenth
+        at most. An interval of which less was measured has no reading.
         """
         if self._past is None:
             self.reload(now)
         energies = dict(self._past or {})
         metered = self._world.intervals.items()
-        energies |= {start: figure.energy_kwh / share for start, figure in metered if (share := covered(figure)) > 0}
+        for start, figure in metered:
+            energies.pop(start, None)
+            if covered(figure) >= LEAST_COVERED:
+                energies[start] = figure.energy_kwh
         spans = {span for event in events for span in windows(event, calendar, self._look_back)}
         starts = {piece.start for span in spans for piece in span.split(self._length)}
         return tuple(

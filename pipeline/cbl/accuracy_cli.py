@@ -1,7 +1,6 @@
 """`firmwatt baseline accuracy`: how far off each method is on one's own load, and which of them pass the gate."""
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -11,13 +10,13 @@ from typing import Any
 import polars as pl
 
 from pipeline.calendar import Calendar
-from pipeline.cbl import accuracy, accuracy_finding, cli_options, holidays, loads, methods
-from pipeline.cbl.accuracy import ALL, BUSINESS, GATE, OTHER, Engine, Plan
+from pipeline.cbl import accuracy, accuracy_finding, cli_options, cli_shared, engines, holidays, loads, methods
+from pipeline.cbl.accuracy import ALL, BUSINESS, GATE, OTHER, Plan
 from pipeline.cbl.accuracy_report import Report, report
 from pipeline.cbl.accuracy_scores import best
 from pipeline.cbl.accuracy_study import Study, request_of, study
 from pipeline.cbl.loads import Expected
-from pipeline.cbl.request import DAYS, ONE, Request
+from pipeline.cbl.request import ONE, Request
 from pipeline.cbl.rule import Rule
 from pipeline.cbl.series import Series
 from pipeline.errors import ConfigError
@@ -40,7 +39,6 @@ JSON (--json): {gate, plan, scores: [{method, resource, kind, hour, events, with
 
 exit codes: 0 done; 2 wrong options or bad input, in one line on standard error
 """
-ENGINES = {"polars": "pipeline.cbl.polars_engine", "duckdb": "pipeline.cbl.duckdb_engine"}
 
 
 def main(argv: list[str]) -> int:
@@ -50,9 +48,9 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--report {options.report}: a Markdown file, such as accuracy.md")
     plan = Plan(start_hours=options.start_hours, hours=options.hours, days=options.days)
     rules = chosen(options.methods)
-    calendar = holidays.find(options.holidays).calendar(options.timezone)
+    calendar = holidays.find(options.holidays or cli_shared.US).calendar(options.timezone)
     series, request = _asked(options, calendar)
-    found = study([(series, request)], rules, plan, engine(options.engine))
+    found = study([(series, request)], rules, plan, engines.engine(options.engine))
     sys.stdout.write(json_text(found) if options.json else text(found))
     if options.report:
         folder = options.report.stem.lower()
@@ -88,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--days", type=int, default=plan.days, help="placebo days of each kind (%(default)s)")
     for name in ("events", "outages", "temperature"):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"{name}.csv")
-    parser.add_argument("--holidays", default="us-nerc", metavar="NAME or FILE", help="no business days (%(default)s)")
-    parser.add_argument("--engine", choices=tuple(ENGINES), default="polars", help="they agree to 1e-9 (%(default)s)")
+    parser.add_argument("--holidays", metavar="NAME or FILE", help=f"no business days ({cli_shared.US})")
+    parser.add_argument("--engine", choices=engines.NAMES, default="polars", help="they agree to 1e-9 (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--report", type=Path, metavar="FILE.md", help="write a report, with pictures in a folder beside it"
@@ -114,12 +112,6 @@ def chosen(names: tuple[str, ...] | None) -> tuple[Rule, ...]:
     return (*(methods.load(name)[-1] for name in wanted), *accuracy.REFERENCES)
 
 
-def engine(name: str) -> Engine:
-    """Return the engine that is called *name*."""
-    found: Engine = importlib.import_module(ENGINES[name]).answer
-    return found
-
-
 def _asked(options: argparse.Namespace, calendar: Calendar) -> tuple[Series, Request]:
     """Return the loads of the files that *options* name, and what a rule may look at."""
     read = loads.loads(
@@ -127,22 +119,19 @@ def _asked(options: argparse.Namespace, calendar: Calendar) -> tuple[Series, Req
         calendar,
         Expected(interval=options.interval, maximum_kw=options.maximum_kw, negative=options.allow_negative),
     )
-    event_days, strange_events = _days(options.events, calendar, read.frame)
-    outage_days, strange_outages = _days(options.outages, calendar, read.frame)
+    event_days, strange_events = cli_shared.days_of_file(options.events, calendar, read.frame)
+    outage_days, strange_outages = cli_shared.days_of_file(options.outages, calendar, read.frame)
+    kept = cli_shared.about_holidays(options.holidays, cli_shared.US, options.timezone)
     series = Series(
         name=options.load.stem.lower(),
         title=options.load.name,
         loads=read.frame,
         grid=read.grid,
         calendar=calendar,
-        notes=(*read.warnings, *strange_events, *strange_outages),
+        notes=(*kept, *read.warnings, *strange_events, *strange_outages),
         temperatures=None if options.temperature is None else loads.temperatures(options.temperature, calendar),
     )
     return series, request_of(series, event_days, outage_days)
-
-
-def _days(path: Path | None, calendar: Calendar, known: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    return (pl.DataFrame(schema=DAYS), ()) if path is None else loads.days(path, calendar, known)
 
 
 def json_text(found: Study) -> str:

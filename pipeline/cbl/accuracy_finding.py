@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from pipeline.cbl.accuracy import ALL, BUSINESS, GATE, HOURS_BEFORE, OTHER, YESTERDAY
-from pipeline.cbl.accuracy_scores import ALIKE, beaten_by, best, worse_for_adjusting
+from pipeline.cbl.accuracy_scores import ALIKE, beaten_by, best, first_of_same, worse_for_adjusting
 from pipeline.cbl.accuracy_study import Study
 
 
@@ -16,17 +16,19 @@ def ai_load(study: Study, others: Study, by_first_day: pl.DataFrame) -> str:
     *by_first_day*: the scores of all seven weekdays that the record may begin on, with `first_day`.
     """
     scored = study.overall(BUSINESS)
+    once = study.by_rule & study.once
     had = scored.filter(pl.col("intervals") > 0)
-    rules = had.filter(pl.col("method").is_in(study.by_rule))
+    rules = had.filter(pl.col("method").is_in(once))
     days, intervals = had.select(pl.col("days", "intervals").max()).row(0)
-    silent = sorted(set(study.by_rule) - set(rules["method"].to_list()))
+    silent = sorted(once - set(rules["method"].to_list()))
     lines = [
         _headline(rules, days),
         (
             f"On the business days of the record ({days} placebo days, {intervals} intervals a load; simulated load "
             "from real demand, first weekday assumed; far from the 60 days that a gate asks for):"
         ),
-        *(_of_one(resource, scored, study) for resource in study.resources),
+        *(_of_one(resource, rules.filter(resource=resource), study) for resource in study.resources),
+        counted_once(study),
         _silent(silent, study),
         _own(scored),
         _adjusting(rules, study),
@@ -38,9 +40,7 @@ def ai_load(study: Study, others: Study, by_first_day: pl.DataFrame) -> str:
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(f"- {line}" for line in lines[2:] if line)
 
 
-def _of_one(resource: str, scored: pl.DataFrame, study: Study) -> str:
-    mine = scored.filter(resource=resource).filter(pl.col("intervals") > 0)
-    rules = mine.filter(pl.col("method").is_in(study.by_rule))
+def _of_one(resource: str, rules: pl.DataFrame, study: Study) -> str:
     winner = best(study.candidates(BUSINESS).filter(resource=resource)).row(0, named=True)
     passed = rules.filter("eligible")
     low, high = rules.select(lowest=pl.col("rrmse").min(), highest=pl.col("rrmse").max()).row(0)
@@ -50,6 +50,14 @@ def _of_one(resource: str, scored: pl.DataFrame, study: Study) -> str:
         f"{low:.1%} to {high:.1%}); the best of those that had one is `{winner['method']}`, {winner['rrmse']:.1%}, "
         f"bias {winner['bias']:+.1%}."
     )
+
+
+def counted_once(study: Study) -> str:
+    """Say which methods gave the same answers, and that they are one where methods are counted."""
+    same = study.same
+    groups = {first: [name for name in same if same[name] == first] for first in sorted(study.once)}
+    told = [", ".join(f"`{name}`" for name in names) for names in groups.values() if len(names) > 1]
+    return f"The same answers throughout, and counted once: {'; '.join(told)}." if told else ""
 
 
 def _verdict(passed: int, count: int) -> str:
@@ -79,7 +87,8 @@ def _silent(silent: Sequence[str], study: Study) -> str:
     if not silent:
         return ""
     names = ", ".join(f"`{name}`" for name in silent)
-    return f"{len(silent)} of {len(study.by_rule)} rules never had a baseline: fourteen days are too few for {names}."
+    count = len(study.by_rule & study.once)
+    return f"{len(silent)} of {count} rules never had a baseline: fourteen days are too few for {names}."
 
 
 def _adjusting(rules: pl.DataFrame, study: Study) -> str:
@@ -110,7 +119,7 @@ def _by_hour(study: Study) -> pl.DataFrame:
         pl.col("kind") == BUSINESS,
         pl.col("hour").is_not_null(),
         pl.col("intervals") > 0,
-        pl.col("method").is_in(study.by_rule & study.adjusted),
+        pl.col("method").is_in(study.by_rule & study.adjusted & study.once),
     )
 
 
@@ -144,7 +153,7 @@ def _by_weekday(by_first_day: pl.DataFrame, study: Study) -> str:
         pl.col("kind") == BUSINESS,
         pl.col("hour").is_null(),
         pl.col("intervals") > 0,
-        pl.col("method").is_in(study.by_rule),
+        pl.col("method").is_in(study.by_rule & set(first_of_same(by_first_day, "first_day").values())),
     )
     ranges = scored.group_by("resource", maintain_order=True).agg(
         low=pl.col("rrmse").min(), high=pl.col("rrmse").max(), passed=pl.col("eligible").sum(), count=pl.len()
@@ -168,7 +177,10 @@ def adjustments(studies: Sequence[Study]) -> str:
         "|---|---|---|---:|---:|---:|---:|",
     ]
     lines += [row for study in studies for kind in (BUSINESS, OTHER) for row in _rows(study, kind)]
-    told = "Before its adjustment a baseline is the mean of the same days of the same answer; a case is a resource."
+    told = (
+        "Before its adjustment a baseline is the mean of the same days of the same answer; a case is a resource and a "
+        "rule, rules with the same answers once."
+    )
     sums = [line for study in studies for kind in (BUSINESS, OTHER) if (line := _sum(study, kind))]
     return f"{told}\n\n{_joined(sums)}\n\n{_joined(lines)}"
 
@@ -180,7 +192,7 @@ def _joined(lines: Sequence[str]) -> str:
 def _sum(study: Study, kind: str) -> str:
     """Say in how many cases a market's rule is worse with its adjustment, if there are any cases."""
     scored = study.overall(kind).filter(
-        pl.col("rrmse").is_not_null(), pl.col("method").is_in(study.adjusted & study.by_rule)
+        pl.col("rrmse").is_not_null(), pl.col("method").is_in(study.adjusted & study.by_rule & study.once)
     )
     worse, days = len(worse_for_adjusting(scored)), scored.select(pl.col("days").max()).to_series().to_list()[0]
     mark = " (simulated)" if study.simulated else ""
@@ -205,9 +217,10 @@ def verdict(study: Study) -> str:
     """Return for each resource of *study*, all days together, the best method, its bias and how many pass the gate."""
     scored = study.candidates(ALL)
     winners = {row["resource"]: row for row in best(scored).iter_rows(named=True)}
+    once, same = study.once, counted_once(study)
     lines = []
     for resource in study.resources:
-        mine = scored.filter(resource=resource)
+        mine = scored.filter(pl.col("method").is_in(once), resource=resource)
         passed = len(mine.filter("eligible"))
         winner = winners.get(resource)
         first = (
@@ -219,4 +232,4 @@ def verdict(study: Study) -> str:
         lines.append(
             f"- {resource or 'the load'}: {first}; {passed} of {len(mine)} methods pass the gate of {GATE:.0%}."
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *([f"- {same}"] if same else [])])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.cbl import accuracy_cli, accuracy_finding, accuracy_svg, series
+from pipeline.cbl import accuracy_cli, accuracy_finding, accuracy_svg, engines, series
 from pipeline.cbl.accuracy import YESTERDAY, Plan
 from pipeline.cbl.accuracy_report import report
 from pipeline.cbl.accuracy_study import request_of, scored, study
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1 or not argv[0].endswith(".md"):
         raise ConfigError("name the file to write: python -m pipeline.cbl.accuracy_real ACCURACY.md")
     path, data = Path(argv[0]), Path(os.environ.get("FIRMWATT_SHARED") or "../shared") / "data"
-    rules, engine, plan = accuracy_cli.chosen(None), accuracy_cli.engine("polars"), Plan()
+    rules, engine, plan = accuracy_cli.chosen(None), engines.engine("polars"), Plan()
     # Trees are grown anew for each event, which takes longer than all the others together.
     quick = tuple(rule for rule in rules if not isinstance(rule.parameters, Learned))
 
@@ -50,7 +50,12 @@ def main(argv: list[str]) -> int:
     )
     folder = path.stem.lower()
     finding = accuracy_finding.ai_load(fleets, buildings, shifted)
-    parts = ("`make baseline-accuracy` writes this page.", "## Finding for AI load", finding, _shown(folder))
+    parts = (
+        "`make baseline-accuracy` writes this page. What a baseline costs: [MEASURED.md](MEASURED.md).",
+        "## Finding for AI load",
+        finding,
+        _shown(folder),
+    )
     made = report([fleets, buildings, learned, regions], folder, opening="\n\n".join(parts))
     accuracy_cli.write(replace(made, files=made.files | {"llm-load.svg": load_picture(llm)}), path)
     return 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipeline.cbl import accuracy_finding as finding
+from pipeline.cbl import accuracy_hours as hours
 from pipeline.cbl import accuracy_svg as svg
 from pipeline.cbl.accuracy import BUSINESS, GATE, GATE_DAYS, MOST_WITHOUT, OTHER, Plan
 from pipeline.cbl.accuracy_scores import ALIKE, best
@@ -28,7 +29,7 @@ class Report:
     files: dict[str, str]
 
 
-def report(studies: Sequence[Study], folder: str, opening: str = "", closing: str = "") -> Report:
+def report(studies: Sequence[Study], folder: str, opening: str = "") -> Report:
     """Return the report of *studies*, whose pictures and scores it looks for in *folder*."""
     files = {f"{study.name}.svg": picture(study) for study in studies}
     scores = pl.concat(_listed(study).with_columns(study=pl.lit(study.name)) for study in studies)
@@ -40,7 +41,6 @@ def report(studies: Sequence[Study], folder: str, opening: str = "", closing: st
         *(part for study in studies for part in _section(study, folder)),
         "## What an adjustment is worth",
         finding.adjustments(studies),
-        closing,
     ]
     return Report("\n\n".join(part for part in parts if part) + "\n", files)
 
@@ -52,9 +52,9 @@ def _listed(study: Study) -> pl.DataFrame:
 
 
 def _how(plan: Plan, folder: str) -> str:
-    hours = ", ".join(f"{hour}:00" for hour in plan.start_hours)
+    starts = ", ".join(f"{hour}:00" for hour in plan.start_hours)
     return (
-        f"Placebo events: {plan.hours} h from {hours} local time, on up to {plan.days} business days and {plan.days} "
+        f"Placebo events: {plan.hours} h from {starts} local time, on up to {plan.days} business days and {plan.days} "
         "other days on which nothing was called, chosen by a hash of their date after the history at the beginning "
         f"of the record ({plan.history_days} days, of a short record half). There the load itself is the truth. RRMSE "
         "= √mean((load − baseline)²) ÷ mean load; bias = mean(baseline − load) ÷ mean load, above zero where a "
@@ -78,8 +78,10 @@ def _section(study: Study, folder: str) -> Iterator[str]:
             yield f"### {kind.capitalize()}: {sample(scored)}"
             yield matrix(study, kind)
             yield verdicts(study, kind)
+            yield hours.table(study, kind)
         else:
             yield f"### {kind.capitalize()}: no method had a baseline"
+    yield finding.counted_once(study)
     if study.unfit:
         yield "Not tried: " + "; ".join(f"`{method}` ({why})" for method, why in study.unfit) + "."
 
@@ -128,20 +130,21 @@ def verdicts(study: Study, kind: str) -> str:
     scored = study.candidates(kind)
     winners = {row["resource"]: row for row in best(scored).iter_rows(named=True)}
     lines = ["| resource | best | eligible at the gate | not eligible |", "|---|---|---|---|"]
+    once = study.once
     for resource in study.resources:
         mine = scored.filter(resource=resource)
         winner = winners.get(resource)
         first = f"`{winner['method']}` {winner['rrmse']:.1%}" if winner else "none"
         hint = " (indicative)" if winner and winner["indicative"] else ""
-        passed, failed = (_names(mine.filter(pl.col("eligible") == passes), len(mine)) for passes in (True, False))
+        passed, failed = (_names(mine.filter(pl.col("eligible") == passes), mine, once) for passes in (True, False))
         lines.append(_line([resource or UNNAMED, first + hint, passed, failed]))
     return "\n".join(lines)
 
 
-def _names(scored: pl.DataFrame, tried: int) -> str:
+def _names(scored: pl.DataFrame, tried: pl.DataFrame, once: frozenset[str]) -> str:
     """Return the methods that had a baseline, the best first, and how many never had one; "all" where it is all."""
-    if len(scored) == tried and scored["intervals"].min() != 0:
-        return f"all {tried}"
+    if len(scored) == len(tried) and scored["intervals"].min() != 0:
+        return f"all {len(tried.filter(pl.col('method').is_in(once)))}"
     have = [f"`{method}`" for method in scored.filter(pl.col("intervals") > 0)["method"].to_list()]
     never = len(scored.filter(pl.col("intervals") == 0))
     return ", ".join([*have, *([f"{never} that never had a baseline"] if never else [])]) or "none"

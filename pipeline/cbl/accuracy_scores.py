@@ -22,6 +22,7 @@ GROUP = ("resource", "kind", "hour")
 ALIKE = 1e-9
 """Errors that differ by less are equal: two rules of the same numbers differ in the last digits of their sums."""
 ORDER = pl.col("rrmse").round(9)
+SAID = ("events", "intervals", "rrmse", "bias", "rrmse_unadjusted", "bias_unadjusted")
 SCORES = pl.Schema(
     {
         "method": pl.String(),
@@ -113,6 +114,27 @@ def best(scored: pl.DataFrame) -> pl.DataFrame:
         .sort(*GROUP, ORDER, "method")
         .unique(GROUP, keep="first", maintain_order=True)
     )
+
+
+def first_of_same(scored: pl.DataFrame, *more: str) -> dict[str, str]:
+    """
+    Return each method with the first by name of those that are scored alike throughout, which may be itself.
+
+    Two rules of the same numbers give the same answers, and are one witness, not two. *more*: columns that tell rows
+    apart beside resource, kind of day and hour. Methods that never had a baseline are not alike.
+    """
+    key = [*GROUP, *more]
+    had = scored.filter(pl.col("intervals") > 0)["method"].unique()
+    mine = scored.filter(pl.col("method").is_in(had.implode())).select("method", *key, *SAID)
+    pairs = mine.join(mine, on=key, nulls_equal=True, suffix="_first").filter(pl.col("method_first") < pl.col("method"))
+    apart = [
+        ((pl.col(name) - pl.col(f"{name}_first")).abs() > ALIKE).fill_null(value=False)
+        | (pl.col(name).is_null() != pl.col(f"{name}_first").is_null())
+        for name in SAID
+    ]
+    same = pairs.group_by("method", "method_first").agg(apart=pl.any_horizontal(apart).any()).filter(~pl.col("apart"))
+    firsts = dict(same.group_by("method").agg(pl.col("method_first").min()).iter_rows())
+    return {method: firsts.get(method, method) for method in scored["method"].unique().sort()}
 
 
 def worse_for_adjusting(scored: pl.DataFrame) -> pl.DataFrame:

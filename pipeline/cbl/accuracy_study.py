@@ -7,7 +7,7 @@ import polars as pl
 
 from pipeline.cbl import accuracy
 from pipeline.cbl.accuracy import Engine, Plan
-from pipeline.cbl.accuracy_scores import SCORES, scores
+from pipeline.cbl.accuracy_scores import SCORES, first_of_same, scores
 from pipeline.cbl.request import DAYS, EVENTS, Request
 from pipeline.cbl.rule import DayMatching, Regression, Rule
 from pipeline.cbl.series import Series
@@ -41,6 +41,16 @@ class Study:
     def by_rule(self) -> frozenset[str]:
         """Methods that are somebody's rule: neither our own nor a reference."""
         return frozenset(rule.method for rule in self.rules if rule.venue is not None)
+
+    @property
+    def same(self) -> dict[str, str]:
+        """Each method, references aside, with the first by name of those that gave the same answers as it did."""
+        return first_of_same(self.own)
+
+    @property
+    def once(self) -> frozenset[str]:
+        """Methods, references aside, of those with the same answers only the first: what is counted."""
+        return frozenset(self.same.values())
 
     @property
     def adjusted(self) -> frozenset[str]:

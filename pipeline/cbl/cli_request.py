@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.calendar import Calendar
-from pipeline.cbl import checks, holidays, loads, methods
+from pipeline.cbl import checks, cli_shared, holidays, loads, methods
 from pipeline.cbl.checks import Source
 from pipeline.cbl.cli_errors import TooLittleHistoryError
 from pipeline.cbl.cli_instants import instant
 from pipeline.cbl.loads import Expected, Loads
-from pipeline.cbl.request import DAYS, LOADS, ONE, Request, days_of, one_event
+from pipeline.cbl.request import LOADS, ONE, Request, days_of, one_event
 from pipeline.cbl.rule import (
     AroundEvent,
     DayMatching,
@@ -30,8 +30,6 @@ from pipeline.interval import Interval
 
 #: Of a site's host-seconds: energy of less is a part of the load, and no reading of it.
 COVERED = 0.995
-#: The list of holidays that nobody outside America goes by.
-US = "us-nerc"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,8 @@ def asked(options: argparse.Namespace) -> Asked:
     )
     crossing = checks.event(event, calendar, read.grid, request.loads)
     strange = (*strange_events, *strange_outages, *strange_nominations)
-    warnings = (*about(written, rule), *_about_holidays(options, rule), *read.warnings, *strange, *crossing)
+    kept = cli_shared.about_holidays(options.holidays, rule.holidays, options.timezone)
+    warnings = (*about(written, rule), *kept, *read.warnings, *strange, *crossing)
     return Asked(written=written, rule=rule, event=event, request=request, engine=options.engine, warnings=warnings)
 
 
@@ -95,18 +94,6 @@ def about(written: Rule, rule: Rule) -> tuple[str, ...]:
         *(["a method of our own: no ISO settles by it"] if rule.venue is None else []),
         *([f"unverified parameters, to be confirmed against the rule itself: {open_}"] if open_ else []),
         *(["unverified: its numbers were not read in the rule itself"] if not (rule.verified or open_) else []),
-    )
-
-
-def _about_holidays(options: argparse.Namespace, rule: Rule) -> tuple[str, ...]:
-    """Return what must be said of the list of holidays; a file is its owner's."""
-    found = holidays.find(options.holidays or rule.holidays)
-    american = options.timezone.startswith(("America/", "US/"))
-    abroad = options.holidays is None and found.name == US and not american
-    named = found.name in holidays.names()
-    return (
-        *([f"holidays are {US}, and {options.timezone} may keep others: say --holidays"] if abroad else []),
-        *([f"unverified holidays: {found.name}"] if named and not found.verified else []),
     )
 
 
@@ -198,8 +185,7 @@ def _days(
     options: argparse.Namespace, kind: str, calendar: Calendar, known: pl.DataFrame
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Return `DAYS` of a file, of those named one by one, or both."""
-    path: Path | None = getattr(options, f"{kind}s")
-    found, warnings = (pl.DataFrame(schema=DAYS), ()) if path is None else loads.days(path, calendar, known)
+    found, warnings = cli_shared.days_of_file(getattr(options, f"{kind}s"), calendar, known)
     return pl.concat([found, days_of(getattr(options, f"{kind}_day"))]), warnings
 
 

@@ -1,207 +1,71 @@
 """
-What baselines cost: a year of 5-minute data, every business-day event hour, by method.
+What baselines cost: a year of 5-minute data, an event in every hour of every business day, by method.
 
-`PYTHONPATH=tests python tests/bench/bench_cbl.py` prints one JSON line a figure. Each measurement is a process of its
-own, so that its peak memory is its own; it makes and answers some resources at a time (`--chunk`).
+`PYTHONPATH=tests python tests/bench/bench_cbl.py` prints one JSON line a figure, in a small form of two minutes on a
+method of each kind and some of the events; `--full` (`make bench-cbl`) takes all methods, events, and 1,000 resources.
+Each measurement is a process of its own, so that its peak memory is its own, and its figure a median over runs: an
+engine's over pieces of `--chunk` resources, the others' over resources; what is short is repeated. No ratio rests on
+less than half a second, and none by the clock on a machine that was busy with something else: processor time, of all
+threads together, is told beside it.
 
-    engine      rows/s (readings of history), events/s (one event, one resource), peak memory with the readings it holds
-    pandas      the same rule event by event (`cbl_pandas.py`) on some events of one resource, spread over the year; the
-                greatest difference to the engine is told; one event beforehand is not counted
-    opendsm     its hourly model, fitted to the hourly means of one resource's same year and asked for that year: the
-                median of some runs, of which the first compiles
+    cbl.engine    seconds a baseline (one event, one resource), and a resource-year: all business-day event hours of it,
+                  extrapolated from the events there are where not all are asked for; rows/s: readings of history by
+                  that; peak memory with the readings the process holds
+    cbl.pandas    the same rule event by event (`cbl_pandas.py`), without the preparation of a resource's readings; on
+                  some events spread over the year. Where one baseline differs from an engine's by 1e-6 kW or more, or
+                  only one of them has it, the benchmark ends with exit code 1
+    cbl.opendsm   its hourly model, fitted to the hourly means of a resource's same year and asked for that year; the
+                  first one compiles and does not count
+    cbl.ratio     to pandas: a baseline against a baseline; to opendsm: an engine's resource-year against one fit and
+                  prediction of a year, which are different work; DuckDB to Polars: a baseline against a baseline
 
 pandas and opendsm come with `uv sync --group bench` or `pip install --group bench`; where they are not installed their
 lines say so.
 """
 
 import argparse
-import importlib
 import json
-import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
-import numpy as np
-import polars as pl
+from bench import cbl_measure
+from bench.cbl_measure import ENGINES, LEAST_S, Line
+from bench.cbl_year import EVENTS_A_YEAR
 
-from pipeline.cbl import accuracy, holidays, methods
-from pipeline.cbl.request import EVENTS, LOADS, TEMPERATURES, Request
-from pipeline.cbl.rule import AroundEvent, DayMatching, Learned, Rule
+from pipeline.cbl import methods
+from pipeline.cbl.rule import AroundEvent, DayMatching, Learned, Level, Reference, Regression, Rule
 
-ZONE, GRID, HOUR = "America/Los_Angeles", timedelta(minutes=5), timedelta(hours=1)
-CALENDAR = holidays.find("us-nerc").calendar(ZONE)
-FIRST, LAST = date(2025, 1, 1), date(2025, 12, 31)
-BEGIN = datetime(2025, 1, 1, tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
-INTERVALS = 365 * 288
-MISSING = 0.001
-"""Share of readings that are gaps."""
-ENGINES = {"polars": "pipeline.cbl.polars_engine", "duckdb": "pipeline.cbl.duckdb_engine"}
-Line = dict[str, Any]
+SMALL = {
+    "resources": 4,
+    "duckdb_resources": 4,
+    "chunk": 2,
+    "events": 120,
+    "pandas_resources": 3,
+    "pandas_events": 24,
+    "opendsm_runs": 3,
+    "methods": (
+        "caiso-10-in-10",
+        "caiso-weather-matching",
+        "ercot-regression",
+        "house-regression",
+        "pjm-match-day",
+        "pjm-same-day-3-2",
+    ),
+}
+FULL = {
+    "resources": 1000,
+    "duckdb_resources": 20,
+    "chunk": 20,
+    "events": None,
+    "pandas_resources": 5,
+    "pandas_events": 120,
+    "opendsm_runs": 10,
+    "methods": None,
+}
 
-
-def starts() -> pl.Series:
-    """Return the metering intervals of the year."""
-    return pl.datetime_range(BEGIN, BEGIN + GRID * (INTERVALS - 1), GRID, time_unit="us", eager=True).alias("start")
-
-
-def loads(numbers: range) -> pl.DataFrame:
-    """Return the year of so many resources: a daily shape, a slow drift, noise, gaps; the same each time."""
-    hours = np.arange(INTERVALS) / 12
-    shape = 1 + 0.2 * np.sin(2 * np.pi * (hours - 9) / 24) + 0.1 * np.sin(2 * np.pi * hours / 2000)
-    parts = []
-    for number in numbers:
-        chance = np.random.default_rng(number)
-        noisy = (500 + number) * shape * (1 + 0.05 * chance.standard_normal(INTERVALS))
-        noisy[chance.random(INTERVALS) < MISSING] = np.nan
-        one = pl.DataFrame({"start": starts(), "load_kw": noisy})
-        parts.append(one.select(pl.lit(f"r{number:05}").alias("resource"), "start", pl.col("load_kw").fill_nan(None)))
-    return pl.concat([pl.DataFrame(schema=LOADS), *parts])
-
-
-def events(hours: tuple[int, ...], most: int | None) -> pl.DataFrame:
-    """Return an event of one hour on every business day at every one of *hours*; at most so many, spread evenly."""
-    days = [FIRST + timedelta(days=number) for number in range((LAST - FIRST).days + 1)]
-    spans = [
-        (moment.astimezone(UTC), (moment.astimezone(UTC) + HOUR))
-        for day in days
-        if CALENDAR.is_business_day(day)
-        for hour in hours
-        for moment in [datetime(day.year, day.month, day.day, hour, tzinfo=ZoneInfo(ZONE))]
-    ]
-    kept = spans if most is None else [spans[(2 * at + 1) * len(spans) // (2 * most)] for at in range(most)]
-    return pl.DataFrame([(number, *span) for number, span in enumerate(kept)], schema=EVENTS, orient="row")
-
-
-def temperatures() -> pl.DataFrame:
-    """Return an hourly temperature with a season and a day."""
-    hours = np.arange(INTERVALS // 12)
-    celsius = 15 - 8 * np.cos(2 * np.pi * hours / 8760) + 6 * np.sin(2 * np.pi * (hours - 9) / 24)
-    return pl.DataFrame({"start": starts().gather_every(12), "celsius": celsius}, schema=TEMPERATURES)
-
-
-def request(numbers: range, asked: pl.DataFrame) -> Request:
-    """Return what an engine is asked."""
-    return Request(loads=loads(numbers), grid=GRID, events=asked, calendar=CALENDAR, temperatures=temperatures())
-
-
-def memory_mb() -> float:
-    """Return the peak of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def of_engine(options: argparse.Namespace, name: str, rule: Rule) -> Line:
-    """Measure one engine and method over all resources; making the readings is not counted."""
-    answer = importlib.import_module(ENGINES[name]).answer
-    asked, seconds, rows, intervals = events(options.hours, options.events), 0.0, 0, 0
-    for first in range(0, options.resources, options.chunk):
-        numbers = range(first, min(first + options.chunk, options.resources))
-        one = request(numbers, asked)
-        began = time.perf_counter()
-        found = answer(rule, one)
-        seconds += time.perf_counter() - began
-        rows, intervals = rows + len(one.loads), intervals + len(found.intervals)
-    count = len(asked) * options.resources
-    return {
-        "bench": "cbl.engine",
-        "engine": name,
-        "method": rule.method,
-        "resources": options.resources,
-        "events": count,
-        "rows": rows,
-        "seconds": round(seconds, 3),
-        "rows_per_s": round(rows / seconds),
-        "events_per_s": round(count / seconds, 1),
-        "baselines": intervals,
-        "seconds_per_event": seconds / count,
-        "peak_memory_mb": round(memory_mb()),
-    }
-
-
-def of_pandas(options: argparse.Namespace, rule: Rule) -> Line:
-    """Measure the plain implementation on some events of one resource, and hold it against the engine."""
-    if find_spec("pandas") is None:
-        return {
-            "bench": "cbl.pandas",
-            "method": rule.method,
-            "not_run": "pandas is not installed: dependency group bench",
-        }
-    from bench import cbl_pandas
-
-    if not cbl_pandas.supports(rule.parameters):
-        return {"bench": "cbl.pandas", "method": rule.method, "not_run": "no plain implementation of such a rule"}
-    import pandas as pd
-
-    one = request(range(1), events(options.hours, options.pandas_events))
-    index = pd.DatetimeIndex(one.loads["start"].to_numpy()).tz_localize("UTC")
-    known = cbl_pandas.history(index, pd.Series(one.loads["load_kw"].to_numpy()), CALENDAR, GRID)
-    spans = [(pd.Timestamp(start), pd.Timestamp(end)) for _, start, end in one.events.iter_rows()]
-    assert isinstance(rule.parameters, DayMatching | AroundEvent)
-    cbl_pandas.baseline(rule.parameters, known, *spans[-1])
-    began = time.perf_counter()
-    found = [cbl_pandas.baseline(rule.parameters, known, *span) for span in spans]
-    seconds = time.perf_counter() - began
-    return {
-        "bench": "cbl.pandas",
-        "method": rule.method,
-        "events": len(spans),
-        "seconds": round(seconds, 3),
-        "events_per_s": round(len(spans) / seconds, 1),
-        "seconds_per_event": seconds / len(spans),
-        "peak_memory_mb": round(memory_mb()),
-        **_difference(found, one, rule),
-    }
-
-
-def _difference(found: list[Any], one: Request, rule: Rule) -> Line:
-    """Return how many baselines both have, how many only one has, and by how much they differ at most."""
-    rows = [
-        (number, start.to_pydatetime(), float(load))
-        for number, series in enumerate(found)
-        if series is not None
-        for start, load in series.items()
-    ]
-    plain = pl.DataFrame(
-        rows, schema={"event": pl.Int64, "start": LOADS["start"], "plain_kw": pl.Float64}, orient="row"
-    )
-    answered = importlib.import_module(ENGINES["polars"]).answer(rule, one).intervals
-    both = answered.join(plain, on=["event", "start"], how="full", coalesce=True)
-    apart = both.select((pl.col("baseline_kw") - pl.col("plain_kw")).abs().max()).item()
-    lonely = both.filter(pl.col("baseline_kw").is_null() != pl.col("plain_kw").is_null())
-    return {"baselines": len(rows), "only_one_has": len(lonely), "greatest_difference_kw": apart}
-
-
-def of_opendsm(options: argparse.Namespace) -> Line:
-    """Measure opendsm's hourly model on the hourly means of one resource: fit, and predict the year."""
-    if find_spec("opendsm") is None:
-        return {"bench": "cbl.opendsm", "not_run": "opendsm is not installed: dependency group bench"}
-    import pandas as pd
-    from opendsm import eemeter
-
-    hourly = loads(range(1)).group_by_dynamic("start", every="1h").agg(pl.col("load_kw").mean())
-    index = pd.DatetimeIndex(hourly["start"].to_numpy()).tz_localize("UTC").tz_convert(ZONE)
-    fahrenheit = temperatures()["celsius"].to_numpy() * 1.8 + 32
-    frame = pd.DataFrame({"observed": hourly["load_kw"].to_numpy(), "temperature": fahrenheit}, index=index)
-    timings = []
-    for _ in range(options.opendsm_runs):
-        began = time.perf_counter()
-        data = eemeter.HourlyBaselineData(frame.copy(), is_electricity_data=True)
-        model = eemeter.HourlyModel().fit(data, ignore_disqualification=True)
-        model.predict(data, ignore_disqualification=True)
-        timings.append(time.perf_counter() - began)
-    return {
-        "bench": "cbl.opendsm",
-        "rows": len(frame),
-        "runs": len(timings),
-        "seconds_per_resource_year": sorted(timings)[len(timings) // 2],
-        "peak_memory_mb": round(memory_mb()),
-    }
+UNDISTURBED = 0.9
+"""Processor time ÷ time by the clock: less, and something else ran beside."""
 
 
 def measured(options: argparse.Namespace, what: str, method: str | None = None) -> Line:
@@ -217,72 +81,103 @@ def figures(options: argparse.Namespace) -> Iterator[Line]:
     model = measured(options, "opendsm")
     yield model
     for rule in rules(options):
+        if (why := unfit(rule, options)) is not None:
+            yield {"bench": "cbl.engine", "method": rule.method, "not_run": why}
+            continue
         plain = measured(options, "pandas", rule.method)
         yield plain
         engines = {name: measured(options, name, rule.method) for name in options.engines}
         for name, line in engines.items():
             yield line
-            yield {"bench": "cbl.ratio", "engine": name, "method": rule.method, **_ratios(line, plain, model)}
+            named = {"bench": "cbl.ratio", "method": rule.method, "engine": name}
+            yield {**named, "to": "pandas", **ratio(plain, line, "baseline")}
+            yield {**named, "to": "opendsm", **ratio(model, line, "resource_year")}
         if len(engines) == len(ENGINES):
-            times = engines["duckdb"]["seconds"] / engines["polars"]["seconds"]
-            yield {"bench": "cbl.ratio", "method": rule.method, "polars_times_faster_than_duckdb": round(times, 2)}
+            times = ratio(engines["duckdb"], engines["polars"], "baseline")
+            yield {"bench": "cbl.ratio", "method": rule.method, "engine": "polars", "to": "duckdb", **times}
 
 
-def _ratios(line: Line, plain: Line, model: Line) -> Line:
-    year = line["seconds"] / line["resources"]
-    found: Line = {"seconds_per_resource_year": round(year, 5)}
-    if "seconds_per_event" in plain:
-        found["times_faster_than_pandas"] = round(plain["seconds_per_event"] / line["seconds_per_event"], 1)
-    if "seconds_per_resource_year" in model:
-        found["times_faster_than_opendsm"] = round(model["seconds_per_resource_year"] / year, 1)
+def ratio(slow: Line, fast: Line, unit: str) -> Line:
+    """
+    Return how many times faster *fast* is by the *unit*, how many times less processor time it takes, on how many runs.
+
+    Time by the clock is not told where either had to share its processor with something else.
+    """
+    if "not_run" in slow:
+        return {"not_told": slow["not_run"]}
+    lines = (fast, slow)
+    if (short := min(line["measured_cpu_s"] for line in lines)) < LEAST_S:
+        return {"not_told": f"{short} s were measured, and {LEAST_S} are needed"}
+    found: Line = {"by": unit, "runs": [line["runs"] for line in lines]}
+    for name, figure in (("times_faster", "seconds"), ("times_less_cpu", "cpu_s")):
+        found[name] = float(f"{slow[f'{figure}_per_{unit}'] / fast[f'{figure}_per_{unit}']:.3g}")
+    if (share := min(line["measured_cpu_s"] / line["measured_s"] for line in lines)) < UNDISTURBED:
+        found["times_faster"] = None
+        found["not_told"] = f"the machine was busy: one of the two had {share:.0%} of a processor"
     return found
 
 
 def rules(options: argparse.Namespace) -> list[Rule]:
-    """Return those asked for, or all that a load alone is enough for but the trees, which are grown for each event."""
-    found = [methods.load(name)[-1] for name in options.methods or methods.names()]
-    asked = request(range(0), events((0,), 1))
-    return [
-        rule
-        for rule in found
-        if accuracy.unfit(rule, asked) is None and (options.methods or not isinstance(rule.parameters, Learned))
-    ]
+    """Return the newest version of each method asked for, of all where none is named."""
+    return [methods.load(name)[-1] for name in options.methods or methods.names()]
+
+
+def unfit(rule: Rule, options: argparse.Namespace) -> str | None:
+    """Return why there is nothing to measure of a method, or None."""
+    match rule.parameters:
+        case DayMatching() | AroundEvent() | Regression():
+            return None
+        case Level() | Reference():
+            return "a figure or a series that somebody supplies: nothing is computed from history"
+        case Learned():
+            return None if options.methods else "trees are grown for each event; --methods to measure it all the same"
 
 
 def parsed(argv: list[str]) -> argparse.Namespace:
-    """Return the options."""
+    """Return the options; those not given are of the small form, or of the full one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--resources", type=int, default=1000)
-    parser.add_argument("--chunk", type=int, default=20, help="resources held at a time")
-    parser.add_argument("--hours", type=lambda text: tuple(map(int, text.split(","))), default=tuple(range(24)))
-    parser.add_argument("--events", type=int, help="at most so many a resource, spread over the year; all if left out")
-    parser.add_argument("--pandas-events", type=int, default=50)
-    parser.add_argument("--opendsm-runs", type=int, default=3)
+    parser.add_argument("--full", action="store_true", help=f"{FULL}; otherwise {SMALL}")
+    parser.add_argument("--resources", type=int)
+    parser.add_argument("--duckdb-resources", type=int, help="DuckDB's, where it would take too long with all")
+    parser.add_argument("--chunk", type=int, help="resources held at a time, a run each")
+    parser.add_argument("--events", type=int, help=f"a resource, spread over the {EVENTS_A_YEAR:,} of the year")
+    parser.add_argument("--pandas-resources", type=int)
+    parser.add_argument("--pandas-events", type=int)
+    parser.add_argument("--opendsm-runs", type=int)
     parser.add_argument("--engines", type=lambda text: tuple(text.split(",")), default=tuple(ENGINES))
     parser.add_argument("--methods", type=lambda text: tuple(text.split(",")))
     parser.add_argument("--measure", help=argparse.SUPPRESS)
+    full = parser.parse_args(argv).full
+    parser.set_defaults(**(FULL if full else SMALL))
     options = parser.parse_args(argv)
     options.given = argv
     return options
 
 
-def main() -> None:
-    """Print the figures, or the one measurement this process is for."""
-    options = parsed(sys.argv[1:])
+def measurement(options: argparse.Namespace) -> Line:
+    """Make the one measurement that this process is for."""
     match options.measure:
-        case None:
-            lines: Iterator[Line] = figures(options)
         case "opendsm":
-            lines = iter([of_opendsm(options)])
+            return cbl_measure.of_opendsm(options)
         case "pandas":
-            lines = iter([of_pandas(options, rules(options)[0])])
-        case name:
-            lines = iter([of_engine(options, name, rules(options)[0])])
-    for line in lines:
+            return cbl_measure.of_pandas(options, rules(options)[0])
+        case engine:
+            return cbl_measure.of_engine(options, engine, rules(options)[0])
+
+
+def main() -> int:
+    """Print the figures; 1 where the plain implementation and an engine differ."""
+    options = parsed(sys.argv[1:])
+    differ = []
+    for line in figures(options) if options.measure is None else [measurement(options)]:
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+        if line.get("agrees") is False:
+            differ.append(line["method"])
+    if differ and options.measure is None:
+        sys.stderr.write(f"pandas and an engine differ: {', '.join(differ)}\n")
+    return 1 if differ and options.measure is None else 0
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    main()
+    sys.exit(main())

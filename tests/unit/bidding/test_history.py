@@ -42,13 +42,13 @@ def history(place: Path, figure: SiteInterval) -> History:
 
 @pytest.mark.parametrize(
     ("covered_share", "partitions", "energy_kwh", "covered"),
-    [(1.0, 8, "12.0", 1.0), (0.75, 8, "16.0", 0.75), (1.0, 6, "16.0", 0.75), (0.0, 8, None, 0.0)],
-    ids=["whole", "three hosts of four", "six partitions of eight", "nobody"],
+    [(1.0, 8, "12.0", 1.0), (0.9, 8, "12.0", 0.9), (0.89, 8, None, 0.89), (1.0, 6, None, 0.75), (0.0, 8, None, 0.0)],
+    ids=["whole", "nine hosts of ten", "fewer", "six partitions of eight", "nobody"],
 )
-def test_a_reading_is_the_mean_of_what_was_measured(
+def test_a_reading_is_what_was_measured_and_there_is_none_where_that_is_little(
     tmp_path: Path, covered_share: float, partitions: int, energy_kwh: str | None, covered: float
 ) -> None:
-    """12 kWh of three quarters of a site are 16 kWh of all of it; of nothing there is no reading, not 0 kWh."""
+    """12 kWh of nine tenths of a site are 12 kWh, which lowers a baseline; of less there is no reading, not 0 kWh."""
     known = history(tmp_path, msgspec.structs.replace(WHOLE, covered_share=covered_share, partitions=partitions))
 
     readings = known.readings([INTERVAL], Calendar("UTC"), NOW)

@@ -10,7 +10,7 @@ import pytest
 from pipeline.calendar import Calendar
 from pipeline.cbl import accuracy
 from pipeline.cbl.accuracy import ALL, BUSINESS, OTHER, Plan
-from pipeline.cbl.accuracy_scores import beaten_by, best, scores, worse_for_adjusting
+from pipeline.cbl.accuracy_scores import beaten_by, best, first_of_same, scores, worse_for_adjusting
 from pipeline.cbl.answer import Answer
 from pipeline.cbl.polars_days import answer as day_matching
 from pipeline.cbl.request import LOADS, Request, days_of
@@ -258,6 +258,19 @@ def test_of_two_that_are_equal_but_for_the_last_digit_the_first_by_name_is_the_b
 
     assert set(best(tilted)["method"]) == {"a"}
     assert worse_for_adjusting(tilted).is_empty()
+
+
+def test_rules_that_say_the_same_everywhere_are_the_same_and_others_are_not() -> None:
+    rules = (rule("b"), rule("a"), rule("older", skip_days=1, look_back_days=2), rule("greedy", minimum_days=9))
+    greedier = rule("greedier", minimum_days=9, minimum_other_days=9)
+    greediest = rule("greediest", minimum_days=9, minimum_other_days=9)
+
+    # Saturday is at 80 kW: nobody knew, and all said 100; Sunday's baseline is Saturday's load, or Friday's.
+    frame = scored({5: 80.0}, *rules, greedier, greediest, days=7)
+
+    found = first_of_same(frame)
+    assert {"a": "a", "b": "a", "older": "older", "greedy": "greedy"}.items() <= found.items()
+    assert (found["greedier"], found["greediest"]) == ("greedier", "greediest")
 
 
 def test_a_method_that_was_asked_only_half_of_the_events_is_not_the_best() -> None:

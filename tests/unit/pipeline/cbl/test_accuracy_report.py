@@ -3,7 +3,7 @@
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import baseline_cli
 from pipeline.calendar import Calendar
-from pipeline.cbl import accuracy_finding, accuracy_svg
+from pipeline.cbl import accuracy_finding, accuracy_hours, accuracy_svg
 from pipeline.cbl.accuracy import ALL, BUSINESS, OTHER, REFERENCES, Plan
 from pipeline.cbl.accuracy_report import matrix, report, verdicts
 from pipeline.cbl.accuracy_scores import SCORES
@@ -25,6 +25,7 @@ from pipeline.errors import ConfigError
 
 RULES: tuple[Rule, ...] = (load("caiso-10-in-10")[-1], load("pjm-match-day")[-1], *REFERENCES)
 HOUR = timedelta(hours=1)
+MONDAY = date(2025, 3, 3)
 
 
 def score(
@@ -107,7 +108,7 @@ def test_a_reference_is_neither_best_nor_eligible() -> None:
 
 def test_the_finding_for_ai_load_is_computed_from_the_scores() -> None:
     by_hour = [score("caiso-10-in-10", one, error, 0.1, hour=7, days=5) for one, error in (("a", 0.3), ("b", 0.09))]
-    shifted = pl.DataFrame(TWO, schema=SCORES)
+    shifted = pl.DataFrame(TWO, schema=SCORES).with_columns(first_day=MONDAY)
     others = studied(score("caiso-10-in-10", "x", 0.04), score("pjm-match-day", "x", 0.06), title="Meters")
 
     text = accuracy_finding.ai_load(studied(*TWO, *by_hour, simulated=True), others, shifted)
@@ -140,12 +141,90 @@ def test_rules_that_a_short_record_silences_are_named() -> None:
     )
     others = studied(score("caiso-10-in-10", "x", 0.04), title="Meters")
 
-    text = accuracy_finding.ai_load(studied(*rows), others, pl.DataFrame(rows, schema=SCORES))
+    shifted = pl.DataFrame(rows, schema=SCORES).with_columns(first_day=MONDAY)
+
+    text = accuracy_finding.ai_load(studied(*rows), others, shifted)
 
     assert "1 of 2 rules never had a baseline: fourteen days are too few for `pjm-match-day`." in text
     assert (
         "0 of 1 (rule, load) pairs are worse with the rule's adjustment than without it; by single start hours" in text
     )
+
+
+#: Two rules that say the same of both loads, and a third one.
+SAME = tuple(
+    score(method, resource, error, before)
+    for resource, errors in (("a", (0.25, 0.15)), ("b", (0.1, 0.3)))
+    for method, error, before in (
+        ("aemo-10-of-10", errors[0], 0.2),
+        ("caiso-10-in-10", errors[0] + 1e-14, 0.2),
+        ("pjm-match-day", errors[1], None),
+    )
+)
+
+
+def test_rules_that_give_the_same_answers_are_one_witness() -> None:
+    rules = (load("aemo-10-of-10")[-1], *RULES)
+    found = replace(studied(*SAME), rules=rules)
+    others = studied(score("aemo-10-of-10", "x", 0.04), score("pjm-match-day", "x", 0.06), title="Meters")
+
+    text = accuracy_finding.ai_load(found, others, found.scores.with_columns(first_day=MONDAY))
+
+    assert "The same answers throughout, and counted once: `aemo-10-of-10`, `caiso-10-in-10`." in text
+    assert "**a**: of 2 market rules that had a baseline only 1 within" in text
+    assert "1 of 2 (rule, load) pairs are worse with the rule's adjustment than without it" in text
+    assert "a 15.0% to 25.0% (1 of 2 pass)" in text
+    assert "- a: best `pjm-match-day`, RRMSE 15.0%" in accuracy_finding.verdict(all_days(found))
+    assert "; 1 of 2 methods pass the gate of 20%." in accuracy_finding.verdict(all_days(found))
+    assert "- loads, business days: worse in 1 of 2, on 10 days." in accuracy_finding.adjustments([found])
+
+
+def all_days(found: Study) -> Study:
+    return replace(found, scores=found.scores.with_columns(kind=pl.lit(ALL)))
+
+
+def test_what_is_eligible_names_all_and_counts_the_same_once() -> None:
+    rows = [dict(row, rrmse=0.1, eligible=True) for row in SAME[:3]]
+    found = replace(studied(*rows), rules=(load("aemo-10-of-10")[-1], *RULES))
+
+    assert verdicts(found, BUSINESS).endswith("| a | `aemo-10-of-10` 10.0% (indicative) | all 2 | none |")
+    assert "counted once: `aemo-10-of-10`, `caiso-10-in-10`." in report([found], "x").text
+
+
+def test_errors_are_told_by_the_hour_at_which_an_event_begins() -> None:
+    figures = {
+        ("caiso-10-in-10", 7): (0.25, 0.1),
+        ("caiso-10-in-10", 17): (0.04, 0.04),
+        ("pjm-match-day", 7): (0.1, 0.1),
+        ("pjm-match-day", 17): (0.06, 0.08),
+        ("mean-of-hours-before", 17): (0.01, 0.01),
+    }
+    rows = [
+        score(method, resource, error, hour=hour, days=20)
+        for (method, hour), pair in figures.items()
+        for resource, error in zip("ab", pair, strict=True)
+    ]
+
+    # What has a baseline on half of the events only was not asked the hard questions.
+    rows += [
+        score("caiso-10-in-10", "a", 0.05, hour=20),
+        score("pjm-match-day", "a", 0.01, hour=20, without_baseline=0.5),
+    ]
+
+    lines = accuracy_hours.table(studied(*rows), BUSINESS).splitlines()
+
+    assert lines[0] == "| RRMSE from | 7:00 | 17:00 | 20:00 |"
+    assert "| `caiso-10-in-10` | 17.5%, 25.0% ✗ | **4.0%** | **5.0%** |" in lines
+    assert "| `pjm-match-day` | **10.0%** | 7.0%, 8.0% | 1.0% |" in lines
+    assert "| `same-time-yesterday` | – | – | – |" in lines
+    assert "| `mean-of-hours-before` | – | 1.0% | – |" in lines
+    assert lines[-1].startswith("Median of 2 resources, and the worst of them, on up to 20 days of each hour.")
+
+
+def test_of_a_few_days_hours_are_not_told_apart() -> None:
+    rows = [score("caiso-10-in-10", "a", 0.1, hour=hour, days=19) for hour in (7, 17)]
+
+    assert "19 days of each are too few to tell hours apart" in accuracy_hours.table(studied(*rows), BUSINESS)
 
 
 def test_what_an_adjustment_is_worth_counts_resources() -> None:
@@ -290,6 +369,18 @@ def test_a_report_is_written_with_its_pictures_beside_it(
     assert "- the load: best `caiso-10-in-10`" in text
     assert "](note/load.svg)" in text
     assert {one.name for one in (tmp_path / "out" / "note").iterdir()} == {"load.svg", "scores.csv"}
+
+
+def test_american_holidays_abroad_are_warned_of_as_with_one_event(
+    load_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(load_csv, "--methods", "caiso-10-in-10")
+    unnamed = capsys.readouterr().out
+    run(load_csv, "--methods", "caiso-10-in-10", "--holidays", "none", "--json")
+    named = json.loads(capsys.readouterr().out)["warnings"]
+
+    assert "warning: holidays are us-nerc, and UTC may keep others: say --holidays" in unnamed
+    assert named == []
 
 
 def test_days_of_events_are_no_placebo_days(load_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
