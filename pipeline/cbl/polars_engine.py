@@ -7,6 +7,7 @@ The request is cut into pieces (`pipeline.cbl.polars_pieces`); their answers are
 import polars as pl
 
 from pipeline.cbl import (
+    matrix,
     polars_around,
     polars_days,
     polars_learned,
@@ -43,7 +44,7 @@ def _nothing() -> Answer:
 def _follow(parameters: Parameters, request: Request) -> Answer:
     match parameters:
         case DayMatching():
-            return polars_days.answer(parameters, request)
+            return matrix.answer(parameters, request) or polars_days.answer(parameters, request)
         case AroundEvent():
             return polars_around.answer(parameters, request)
         case Level():
