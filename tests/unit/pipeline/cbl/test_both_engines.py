@@ -119,3 +119,13 @@ def test_an_adjustment_hour_that_no_like_day_has_is_a_shortfall(engine: str) -> 
     assert found.intervals.is_empty()
     what = "training days with complete readings and temperatures"
     assert found.shortfalls.select("need", "have", "what").rows() == [(1, 0, what)]
+
+
+def test_a_baseline_that_is_zero_but_for_rounding_makes_no_ratio(engine: str) -> None:
+    """0.1 + 0.2 − 0.3 is 5.6e-17 in floating point; 100 kW today are no ratio to that."""
+    ratio = matching(adjustment="ratio", adjust_from_hours=2)
+    days = before(0.1, 0.2, -0.3)
+
+    found = answered(engine, ratio, asked(flat(days | {EVENT_DAY: 100.0})))
+
+    assert found.adjustments.select("raw", "applied").row(0) == (None, 1.0)
