@@ -71,7 +71,10 @@ FROM reduced;
 
 BASELINE_MINUS_LOAD = "baseline_kw - load_kw"
 RAW = {
-    "ratio": "CASE WHEN sum(unadjusted_kw) <> 0 THEN sum(load_kw) / sum(unadjusted_kw) END",
+    "ratio": (
+        "CASE WHEN abs(sum(unadjusted_kw)) > 1e-9 * greatest(1e0, abs(sum(load_kw))) "
+        "THEN sum(load_kw) / sum(unadjusted_kw) END"
+    ),
     "additive": "avg(load_kw - unadjusted_kw)",
 }
 SIZE = {"ratio": "1e0", "additive": "avg(unadjusted_kw)"}

@@ -100,6 +100,13 @@ WITH shares AS (
 )
 SELECT event, resource, slot, day_kw * share AS unadjusted_kw
 FROM shares JOIN fitted USING (event, resource) ANTI JOIN shortfalls USING (event, resource);
+
+-- A slot that none of the newest like days has a reading of has no share.
+INSERT INTO shortfalls
+SELECT event, resource, CAST($minimum_days AS BIGINT), 0, 'training days with complete readings and temperatures'
+FROM pairs JOIN asked USING (event) ANTI JOIN shortfalls USING (event, resource)
+LEFT JOIN unadjusted USING (event, resource)
+GROUP BY event, resource, slots HAVING count(slot) < slots;
 """
 
 #: Degrees, or a share: what differs by less is equal.
@@ -120,7 +127,7 @@ def _degree_days(rule: Regression, request: Request) -> str:
             clock.profile(request),
             clock.whole_days(request, rule.look_back_days),
             filled(TRAINING, zone=request.calendar.timezone, base=rule.base_celsius, minimum_days=rule.minimum_days),
-            filled(FITTED, noise=NOISE, like_days=rule.like_days),
+            filled(FITTED, noise=NOISE, like_days=rule.like_days, minimum_days=rule.minimum_days),
             finished(rule),
         ]
     )

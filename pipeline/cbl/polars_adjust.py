@@ -10,6 +10,8 @@ from pipeline.cbl.answer import KEY, Answer
 from pipeline.cbl.request import Request
 from pipeline.cbl.rule import AroundEvent, DayMatching, Learned, Level, Reference, Regression
 
+ROUNDING = 1e-9
+"""A sum of kW that is no more, or no more of what it is compared with, is zero."""
 Rule = DayMatching | AroundEvent | Level | Reference | Regression | Learned
 
 
@@ -57,7 +59,8 @@ def _adjustments(rule: DayMatching | Regression, means: pl.DataFrame, window: pl
             found = pairs.with_columns(raw=pl.lit(None, pl.Float64))
             limited = pl.lit(1.0)
         case "ratio":
-            ratio = pl.when(expected != 0).then(metered / expected)
+            least = ROUNDING * pl.max_horizontal(pl.lit(1.0), metered.abs())
+            ratio = pl.when(expected.abs() > least).then(metered / expected)
             found = pairs.join(window.group_by(KEY).agg(raw=ratio), on=KEY, how="left")
             limited = _limited(pl.col("raw"), rule.adjust_lowest, rule.adjust_highest).fill_null(1.0)
         case "additive":

@@ -105,3 +105,27 @@ def test_a_resource_of_which_nothing_was_metered_is_told_so(engine: str) -> None
     found = answered(engine, matching(), silent)
 
     assert found.shortfalls.select("need", "have").rows() == [(1, 0)]
+
+
+def test_an_adjustment_hour_that_no_like_day_has_is_a_shortfall(engine: str) -> None:
+    """At one in the morning the window reaches to 23:00 of the day before, which was not metered before 22 July."""
+    adjusted = structs.replace(
+        DEGREES, minimum_days=1, like_days=1, adjustment="ratio", adjust_from_hours=2.0, adjust_to_hours=0.0
+    )
+    celsius = warm({july(22): 20, EVENT_DAY: 20})
+
+    found = answered(engine, adjusted, asked(flat({july(22): 5, EVENT_DAY: 5}), hours=(1, 2), temperatures=celsius))
+
+    assert found.intervals.is_empty()
+    what = "training days with complete readings and temperatures"
+    assert found.shortfalls.select("need", "have", "what").rows() == [(1, 0, what)]
+
+
+def test_a_baseline_that_is_zero_but_for_rounding_makes_no_ratio(engine: str) -> None:
+    """0.1 + 0.2 − 0.3 is 5.6e-17 in floating point; 100 kW today are no ratio to that."""
+    ratio = matching(adjustment="ratio", adjust_from_hours=2)
+    days = before(0.1, 0.2, -0.3)
+
+    found = answered(engine, ratio, asked(flat(days | {EVENT_DAY: 100.0})))
+
+    assert found.adjustments.select("raw", "applied").row(0) == (None, 1.0)
