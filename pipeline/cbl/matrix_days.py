@@ -31,7 +31,7 @@ class Days:
     steps: Ints
     """Metering intervals the day has."""
     events: dict[str | None, Flags]
-    """Days on which a resource, or with None every one, was called."""
+    """By resource, None: all, the days on which it was called."""
     outages: dict[str | None, Flags]
 
 
@@ -69,7 +69,8 @@ def _marked(days: pl.DataFrame, on: Axis) -> dict[str | None, Flags]:
 
 
 def _of(marked: dict[str | None, Flags], resource: str) -> Flags:
-    return marked[None] | marked[resource] if resource in marked else marked[None]
+    found: Flags = marked[None] | marked[resource] if resource in marked else marked[None]
+    return found
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,22 @@ def choose(rule: DayMatching, on: Axis, days: Days, own: Readings, shape: Shape)
     business = days.business[today]
     loads = _loads(on, own, shape)
     usage = _mean(loads[:, shape.in_event])[day]
-    rank = _ranks(rule, on, days, own, shape, loads, day)
+    rank = usage
+    match rule.rank_by:
+        case "day":
+            rank = _day_means(on, days, own)[day]
+        case "temperature":
+            rank = np.abs(days.warmth[day] - days.warmth[today][:, None])
+        case "shape":
+            now = own.by_instant[on.places(shape.starts_us[:, shape.in_match])]
+            rank = _unlikeness(loads[:, shape.in_match], now, day)
     complete = np.isfinite(loads).all(1)[day] & np.isfinite(rank)
+    called, out = _of(days.events, own.resource), _of(days.outages, own.resource)
     reason = np.select(
         [
             days.kind[day] != days.kind[today][:, None],
-            _of(days.events, own.resource)[day] & rule.exclude_events,
-            _of(days.outages, own.resource)[day] & rule.exclude_outages,
+            called[day] & rule.exclude_events,
+            out[day] & rule.exclude_outages,
             ~complete,
         ],
         [OTHER_TYPE, EVENT, OUTAGE, INCOMPLETE],
@@ -135,22 +145,9 @@ def _mean(loads: Floats) -> Floats:
     return found
 
 
-def _ranks(
-    rule: DayMatching, on: Axis, days: Days, own: Readings, shape: Shape, loads: Floats, day: Ints
-) -> Floats:
-    """Return what days are ordered by, NaN where that is not known."""
-    match rule.rank_by:
-        case "event-hours":
-            return _mean(loads[:, shape.in_event])[day]
-        case "day":
-            return _day_means(on, days, own)[day]
-        case "temperature":
-            found: Floats = np.abs(days.warmth[day] - days.warmth[shape.days - on.first_day][:, None])
-            return found
-        case "shape":
-            now = own.by_instant[on.places(shape.starts_us[:, shape.in_match])]
-            then = loads[:, shape.in_match]
-            return np.array([((then[own_days] - one) ** 2).sum(1) for own_days, one in zip(day, now, strict=True)])
+def _unlikeness(then: Floats, now: Floats, day: Ints) -> Floats:
+    """Return the sum of squared differences to each event's own day; NaN where that lacks a reading."""
+    return np.array([((then[before] - own) ** 2).sum(1) for before, own in zip(day, now, strict=True)])
 
 
 def _day_means(on: Axis, days: Days, own: Readings) -> Floats:

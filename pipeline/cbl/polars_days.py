@@ -26,7 +26,7 @@ def answer(rule: DayMatching, request: Request) -> Answer:
     clocked = polars_slots.by_local_clock(request)
     slots = polars_slots.slots(rule, request)
     candidates = _without_low_usage(rule, _candidates(rule, request, clocked, slots))
-    _check_k(rule, candidates)
+    check_k(rule, set(candidates["business"].unique()))
     pool = _pool(rule, candidates)
     kept = _kept(rule, pool)
     short = _short(rule, request, pool)
@@ -40,11 +40,12 @@ def answer(rule: DayMatching, request: Request) -> Answer:
     )
 
 
-def _check_k(rule: DayMatching, candidates: pl.DataFrame) -> None:
+def check_k(rule: DayMatching, kinds: set[bool]) -> None:
+    """Raise `ConfigError` where it is not said how many days are kept for events of these *kinds*: business, others."""
     if rule.keep not in {"highest", "nearest"}:
         return
     for business, name, k in ((True, "k", rule.k), (False, "other_k", rule.other_k)):
-        if (k is None or k < 1) and (candidates["business"] == business).any():
+        if (k is None or k < 1) and business in kinds:
             raise ConfigError(f"keep = {rule.keep} needs {name}, how many days are kept; set {name} to 1 or more")
 
 

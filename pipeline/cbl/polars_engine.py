@@ -4,6 +4,8 @@ The Polars engine: whatever a rule asks for, of one event or of a fleet's year, 
 The request is cut into pieces (`pipeline.cbl.polars_pieces`); their answers are joined, and are those of the whole.
 """
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from pipeline.cbl import (
@@ -28,7 +30,14 @@ def answer(rule: Rule, request: Request) -> Answer:
 
 def answer_within(most_rows: int, parameters: Parameters, request: Request) -> Answer:
     """Return what the *parameters* of a rule say, with no frame of more than *most_rows* rows on the way."""
-    answers = [_nothing(), *(_follow(parameters, piece) for piece in pieces(parameters, request, most_rows))]
+    return _together(_follow(parameters, piece, most_rows) for piece in pieces(parameters, request, most_rows))
+
+
+def _together(several: Iterable[Answer]) -> Answer:
+    """Join answers that are in order each; one alone is left as it is."""
+    answers = list(several) or [_nothing()]
+    if len(answers) == 1:
+        return answers[0]
     return Answer(
         intervals=pl.concat([one.intervals for one in answers]).sort(*KEY, "start"),
         days=pl.concat([one.days for one in answers]).sort(*KEY, "day", descending=[False, False, True]),
@@ -41,10 +50,17 @@ def _nothing() -> Answer:
     return Answer(*(pl.DataFrame(schema=one) for one in (INTERVALS, DAYS_LOOKED_AT, ADJUSTMENTS, SHORTFALLS)))
 
 
-def _follow(parameters: Parameters, request: Request) -> Answer:
+def _match_days(rule: DayMatching, request: Request, most_rows: int) -> Answer:
+    """Look loads up by place where all lies on one grid, else join them."""
+    if (found := matrix.answer(rule, request)) is not None:
+        return found
+    return _together(polars_days.answer(rule, piece) for piece in pieces(rule, request, most_rows, joined=True))
+
+
+def _follow(parameters: Parameters, request: Request, most_rows: int) -> Answer:
     match parameters:
         case DayMatching():
-            return matrix.answer(parameters, request) or polars_days.answer(parameters, request)
+            return _match_days(parameters, request, most_rows)
         case AroundEvent():
             return polars_around.answer(parameters, request)
         case Level():

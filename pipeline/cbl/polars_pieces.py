@@ -29,9 +29,15 @@ class Reach:
     """Of the largest frame, for one event and one resource."""
 
 
-def pieces(parameters: Parameters, request: Request, most_rows: int = MOST_ROWS) -> Iterator[Request]:
-    """Yield *request* in pieces that take no frame of more than *most_rows* rows, but have a resource and an event."""
-    reach = reach_of(parameters, request)
+def pieces(
+    parameters: Parameters, request: Request, most_rows: int = MOST_ROWS, *, joined: bool = False
+) -> Iterator[Request]:
+    """
+    Yield *request* in pieces that take no frame of more than *most_rows* rows, but have a resource and an event.
+
+    *joined*: days are to be matched by joins (`pipeline.cbl.polars_days`), which takes a row a day and interval.
+    """
+    reach = reach_of(parameters, request, joined=joined)
     if request.events.is_empty():
         return
     for loads in _by_resources(request, reach, most_rows):
@@ -91,7 +97,7 @@ def _last_that_fit(needs: list[int], most: int) -> Iterator[int]:
         yield len(needs) - 1
 
 
-def reach_of(parameters: Parameters, request: Request) -> Reach:
+def reach_of(parameters: Parameters, request: Request, *, joined: bool = False) -> Reach:
     """Return how far the longest event of *request* reaches by the rule's *parameters*, and what it takes."""
     longest = request.events.select((pl.col("end") - pl.col("start")).max()).item() or request.grid
     day, slots = timedelta(days=1), -(-longest // request.grid)
@@ -106,7 +112,9 @@ def reach_of(parameters: Parameters, request: Request) -> Reach:
         case DayMatching() as rule:
             window, whole = hours(rule.adjust_from_hours), polars_slots.DAY if _reads_days(rule) else timedelta()
             days = (rule.look_back_days + 2) * day
-            reach = Reach(days + window, 2 * day, rule.look_back_days * in_slots(window, whole))
+            at_once = in_slots(window, whole)
+            rows = rule.look_back_days * at_once if joined else max(rule.look_back_days, at_once)
+            reach = Reach(days + window, 2 * day, rows)
         case Regression(terms="degree-days") as rule:
             window, days = hours(rule.adjust_from_hours), (rule.look_back_days + 2) * day
             reach = Reach(days + window, day, rule.look_back_days + rule.like_days * in_slots(window))
