@@ -104,7 +104,8 @@ def choose(rule: DayMatching, on: Axis, days: Days, own: Readings, shape: Shape)
         case "shape":
             now = own.by_instant[on.places(shape.starts_us[:, shape.in_match])]
             rank = _unlikeness(loads[:, shape.in_match], now, day)
-    complete = np.isfinite(loads).all(1)[day] & np.isfinite(rank)
+    whole: Flags = np.asarray(np.isfinite(loads).all(axis=1))
+    complete = whole[day] & np.isfinite(rank)
     called, out = _of(days.events, own.resource), _of(days.outages, own.resource)
     reason = np.select(
         [
