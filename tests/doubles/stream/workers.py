@@ -84,6 +84,8 @@ class Member:
     restart_at: float | None = None
     """Machine time, while nothing runs."""
     starts: int = 1
+    said_before: int = 0
+    """Characters in the log when the present process began."""
 
     @property
     def ready(self) -> bool:
@@ -152,13 +154,15 @@ class Workforce:
             if member.leaving:
                 self.members.remove(member)
             elif time.monotonic() >= member.restart_at:
+                said = member.log.read_text(errors="replace")
+                member.said_before, member.starts = len(said), said.count(f"ready {member.name}:") + 1
                 member.process, member.restart_at = self._start(member.name, member.log), None
-                member.starts = member.log.read_text(errors="replace").count(f"ready {member.name}:") + 1
 
     def _note(self, member: Member, code: int) -> None:
         self.codes[code] += 1
         if code not in STOPPED_BY_US:
-            last = member.log.read_text(errors="replace").splitlines()[-1:] or ["it says nothing"]
+            said = member.log.read_text(errors="replace")[member.said_before :]
+            last = said.splitlines()[-1:] or ["it says nothing"]
             self.complaints.append(f"{member.name} ended with {code}: {last[0][:300]}")
 
     def usage(self) -> list[tuple[str, int, int]]:
