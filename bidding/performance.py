@@ -43,17 +43,8 @@ class Metered:
     interval: Interval
     energy_kwh: float
     covered_share: float
-    """Share of the host-seconds that the energy covers; below 1 the energy is too low."""
+    """Share of the host-seconds that the energy covers; below 1 the energy is too low, and nobody fills it up."""
     simulated: bool
-
-    def load_kw(self, baseline_kw: float) -> float:
-        """
-        Return the mean draw that delivery is counted by: what nobody measured is taken to draw its baseline.
-
-        600 kWh in an hour of which three quarters are covered, beside a baseline of 1,000 kW: 600 + 250 = 850 kW. So
-        150 kW were let go of, three quarters of the 200 kW by which the measured part was below the baseline.
-        """
-        return self.energy_kwh / self.interval.hours + (1.0 - self.covered_share) * max(baseline_kw, 0.0)
 
 
 def reading(interval: Interval, energy_kwh: float) -> MeterReading:
@@ -114,7 +105,7 @@ def perform(award: Award, baseline: Baseline, metered: Metered, site: str) -> Pe
     1 200 kW baseline, 900 kW load, 250 kW awarded: 300 kW reduction, 250 kW delivered, nothing short.
     """
     unadjusted_kw, baseline_kw = baseline.over(award.interval)
-    load_kw = metered.load_kw(baseline_kw)
+    load_kw = metered.energy_kwh / metered.interval.hours
     awarded_kw = float(award.quantity_mw * KW_PER_MW)
     delivered_kw = min(max(baseline_kw - load_kw, 0.0), awarded_kw)
     return Performance(
@@ -135,18 +126,6 @@ def perform(award: Award, baseline: Baseline, metered: Metered, site: str) -> Pe
         covered_share=metered.covered_share,
         simulated=metered.simulated,
     )
-
-
-def counted(readings: Sequence[MeterReading], performed: Iterable[Performance]) -> tuple[MeterReading, ...]:
-    """
-    Return *readings* in order of time, with those of intervals *performed* in as their delivery is counted by.
-
-    Of an interval of which little or nothing was measured, too: a venue settles no interval without a reading.
-    """
-    part = (one for one in performed if one.covered_share < 1.0)
-    estimated = {one.interval: reading(one.interval, one.load_kw * one.interval.hours) for one in part}
-    known = {one.interval: one for one in readings} | estimated
-    return tuple(known[interval] for interval in sorted(known))
 
 
 def performances(
@@ -170,7 +149,6 @@ def performances(
         baseline = baseline_of(event, readings, awards, method, calendar)
         inside = sorted((a for a in awards if a.interval.start in event), key=lambda award: award.interval)
         found += [perform(award, baseline, metered[award.interval], site) for award in inside]
-        readings = counted(readings, found)  # the hours before a later event may be in this one
     return found
 
 

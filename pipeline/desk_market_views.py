@@ -155,7 +155,7 @@ PERFORMANCE = View(
         "adjustment_ratio": "Ratio applied, after its cap",
         "baseline_kw": "Baseline, kW",
         "baseline_days": "Local days behind it",
-        "load_kw": "Draw that delivery is counted by, kW: as metered, and the baseline for the share that was not",
+        "load_kw": "Metered draw, kW",
         "reduction_kw": "Baseline minus load, kW; negative where more was drawn",
         "awarded_kw": "Owed, kW",
         "delivered_kw": "As the venue counts it: not below zero, not above the award, kW",

@@ -22,8 +22,7 @@ def interval_history(location: Path | str, site: str, as_of: datetime, length: t
     Return the intervals of *site* that last *length* and had ended at *as_of*, from the archive at *location*.
 
     Columns: `start`, `load_kw`, `covered_share`, `source`, `simulated`. Of one interval the highest revision holds, and
-    metered beats back-filled. `load_kw` is the mean of what was measured, `covered_share` says how much that is. An
-    interval in which nothing at all was measured is left out: a gap, not zero load.
+    metered beats back-filled. An interval in which nothing at all was measured is left out: a gap, not zero load.
     Only the site's own files are opened, and none of days after *as_of*.
     """
     place = storage.at(location)
@@ -83,7 +82,7 @@ def _history(intervals: pl.LazyFrame) -> pl.DataFrame:
         .sort("interval_start")
         .select(
             start="interval_start",
-            load_kw=pl.col("energy_kwh") / hours / pl.col("covered_share"),
+            load_kw=pl.col("energy_kwh") / hours,
             covered_share="covered_share",
             source="source",
             simulated="simulated",

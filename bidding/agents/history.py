@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import polars as pl
-
 from bidding.agents.feed import World
 from bidding.markets import MeterReading
 from bidding.performance import LookBack, Metered, reading, windows
@@ -15,8 +13,6 @@ from pipeline.store import interval_history
 
 #: Of a site's host-seconds: an interval that covers less is waited for, in case a late partition completes it.
 COVERED = 0.995
-#: An interval that covers less is a gap in the history that baselines rest on.
-LEAST_COVERED = 0.9
 
 
 class History:
@@ -40,25 +36,15 @@ class History:
         frame = interval_history(self._archive, self._world.site, as_of, self._length)
         self._reloads += 1
         hours = self._length / timedelta(hours=1)
-        past = frame.filter(pl.col("covered_share") >= LEAST_COVERED)
-        energies = past.select("start", pl.col("load_kw") * pl.col("covered_share") * hours)
-        self._past = dict(energies.iter_rows())
+        self._past = {start: load_kw * hours for start, load_kw in frame.select("start", "load_kw").iter_rows()}
 
     def readings(self, events: Sequence[Interval], calendar: Calendar, now: datetime) -> tuple[MeterReading, ...]:
-        """
-        Return, in order of time, the readings that the baselines of *events* and their settlement rest on.
-
-        An interval has what was measured, nothing filled in: a host that was not heard of lowers a baseline, by a tenth
-        at most. An interval of which less was measured has no reading.
-        """
+        """Return, in order of time, the readings that the baselines of *events* and their settlement rest on."""
         if self._past is None:
             self.reload(now)
         energies = dict(self._past or {})
         metered = self._world.intervals.items()
-        for start, figure in metered:
-            energies.pop(start, None)
-            if covered(figure) >= LEAST_COVERED:
-                energies[start] = figure.energy_kwh
+        energies |= {start: figure.energy_kwh for start, figure in metered if figure.covered_share > 0}
         spans = {span for event in events for span in windows(event, calendar, self._look_back)}
         starts = {piece.start for span in spans for piece in span.split(self._length)}
         return tuple(
@@ -72,17 +58,11 @@ class History:
         figure = self._world.intervals.get(interval.start)
         if figure is None or figure.interval != interval:
             return None
-        return Metered(interval, figure.energy_kwh, covered(figure), figure.simulated)
+        return Metered(interval, figure.energy_kwh, figure.covered_share, figure.simulated)
 
     def whole(self, interval: Interval) -> bool:
         """Return whether metering over *interval* covers every partition and all but a sliver of the host-seconds."""
         return is_whole(figure) if (figure := self._world.intervals.get(interval.start)) else False
-
-
-def covered(figure: SiteInterval) -> float:
-    """Return the share of the site that *figure* covers; a missing partition has as many hosts as others."""
-    there = min(1.0, figure.partitions / figure.partitions_expected) if figure.partitions_expected else 1.0
-    return figure.covered_share * there
 
 
 def is_whole(figure: SiteInterval) -> bool:

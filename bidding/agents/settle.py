@@ -14,7 +14,7 @@ from bidding.settlement import Difference
 from pipeline.cbl.single import Method
 from pipeline.errors import InsufficientDataError, VenueError
 from pipeline.interval import Interval
-from pipeline.messages.market import Award, OfferState, Performance, Statement
+from pipeline.messages.market import Award, OfferState, Statement
 
 log = logging.getLogger("bidding.settle")
 
@@ -64,8 +64,7 @@ class Settling:
         ledger = self._book.ledger
         events = self._events_of_the_days(due)
         readings = self._history.readings(events, self._calendar, now)
-        self._perform(due, performance.counted(readings, self._performed(events)))
-        readings = performance.counted(readings, self._performed(events))
+        self._perform(due, readings)
         ours = settlement.settle(
             list(ledger.awards.values()), list(ledger.performance.values()), self._rules, self._settings.resource, now
         )
@@ -92,10 +91,6 @@ class Settling:
         return [
             run for run in performance.events(intervals, self._calendar) if self._calendar.day_of(run.start) in days
         ]
-
-    def _performed(self, events: Sequence[Interval]) -> list[Performance]:
-        known = self._book.ledger.performance.values()
-        return [figure for figure in known if any(figure.interval.start in event for event in events)]
 
     def _perform(self, due: Sequence[Award], readings: Sequence[MeterReading]) -> None:
         """Journal the performance on *due*; say it where metering has holes."""

@@ -1,8 +1,8 @@
 """
 Which days a baseline is made of, for all events of a `Shape` and one resource at once. NumPy, pure.
 
-A row is an event, a column a day before it, newest first. `reason` says why a day is passed over (`OF_POOL`: nothing
-does), `pool` and `kept` which days are in the pool and which of them are averaged.
+A row is an event, a column a day before it, newest first. `reason` says why a day is passed over (`NONE`: for
+nothing), `pool` and `kept` which days are in the pool and which of them are averaged.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,9 @@ def days_of(rule: DayMatching, request: Request, on: Axis) -> Days:
         there = highest.filter(_on_axis(on))
         warmth[_places(there["day"], on)] = there["celsius"].to_numpy()
     if rule.rank_by == "day":
-        steps[places] = [request.calendar.bounds(day).length // request.grid for day in kinds["day"].to_list()]
+        shown = np.unique(on.clock_place // on.per_day)
+        listed = pl.Series(shown + on.first_day).cast(pl.Int32).cast(pl.Date).to_list()
+        steps[shown] = [request.calendar.bounds(day).length // request.grid for day in listed]
     return Days(kind, business, warmth, steps, _marked(request.event_days, on), _marked(request.outage_days, on))
 
 

@@ -15,7 +15,6 @@ from bidding.performance import (
     Metered,
     baseline_of,
     calendar_of,
-    counted,
     delivered_ratio,
     event_days,
     events,
@@ -25,7 +24,7 @@ from bidding.performance import (
     windows,
 )
 from pipeline.calendar import Calendar
-from pipeline.cbl.single import Baseline, Event, method
+from pipeline.cbl.single import Baseline, method
 from pipeline.errors import InsufficientDataError
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Performance
@@ -166,71 +165,3 @@ def test_the_delivered_ratio_is_of_all_energy_and_of_nothing_unknown() -> None:
 
     assert delivered_ratio([half, whole]) == pytest.approx(0.8)
     assert delivered_ratio([]) is None
-
-
-def an_hour(load_kwh: float, covered_share: float, baseline_kw: float = 1000.0) -> Performance:
-    """Return the performance of an hour on an award of 500 kW."""
-    frame = pl.DataFrame({"start": [HOURLY.start], "unadjusted_kw": [baseline_kw], "baseline_kw": [baseline_kw]})
-    known = Baseline("caiso-10-in-10", "1", frame, 1.0, 1.0, (), ())
-    return perform(award("0.5", interval=HOURLY), known, Metered(HOURLY, load_kwh, covered_share, simulated=True), "s")
-
-
-HOURLY = Interval(INTERVAL.start, INTERVAL.start + HOUR)
-
-
-def test_what_nobody_measured_has_not_gone_away() -> None:
-    """
-    1,000 kW baseline; 600 kWh in the hour of three quarters of the hosts, which is 800 kW for all of them.
-
-    They let go of 200 kW each in their measure, 150 kW of what there is; the last quarter counts at its baseline.
-    """
-    part, whole = an_hour(600.0, 0.75), an_hour(850.0, 1.0)
-
-    assert (part.load_kw, part.reduction_kw, part.delivered_kw, part.shortfall_kw) == (850.0, 150.0, 150.0, 350.0)
-    assert part.covered_share == 0.75
-    assert (whole.load_kw, whole.delivered_kw) == (850.0, 150.0)
-
-
-def test_of_an_hour_without_any_measurement_nothing_is_delivered() -> None:
-    nothing = an_hour(0.0, 0.0)
-
-    assert (nothing.delivered_kw, nothing.shortfall_kw, nothing.covered_share) == (0.0, 500.0, 0.0)
-
-
-def test_a_silent_host_that_went_on_drawing_is_not_taken_for_one_that_was_capped() -> None:
-    """Of two hosts with 500 kW each, one is capped to 200 kW, the other not reached and not heard: 300 kW at most."""
-    assert an_hour(200.0, 0.5).delivered_kw == 300.0
-
-
-def test_the_venue_is_sent_what_delivery_is_counted_by() -> None:
-    """The hour measured in part goes out with 850 kWh; the hour before it and one measured whole stay as they are."""
-    before = reading(Interval(HOURLY.start - HOUR, HOURLY.start), 980.0)
-    part = reading(HOURLY, 800.0)
-
-    assert counted([before, part], [an_hour(600.0, 0.75)]) == (before, reading(HOURLY, 850.0))
-    assert counted([before, part], [an_hour(800.0, 1.0)]) == (before, part)
-
-
-def test_a_later_event_of_the_day_rests_on_the_readings_that_the_venue_has_of_the_earlier() -> None:
-    """The first event was measured in part; two hours later the baseline of the second sees its 850 kW, not its 800."""
-    later = Interval(HOURLY.start + 2 * HOUR, HOURLY.end + 2 * HOUR)
-    seen: list[list[float]] = []
-
-    def of_1000_kw(history: pl.DataFrame, event: Event, calendar: Calendar) -> Baseline:
-        seen.append(history["load_kw"].to_list())
-        frame = pl.DataFrame(
-            {"start": [event.interval.start], "unadjusted_kw": [1000.0], "baseline_kw": [1000.0]},
-            schema_overrides={"start": pl.Datetime("us", "UTC")},
-        )
-        return Baseline(calendar.timezone, "1", frame, 1.0, 1.0, (), ())
-
-    performances(
-        [award("0.5", interval=HOURLY), award("0.5", interval=later)],
-        {HOURLY: Metered(HOURLY, 600.0, 0.75, simulated=True), later: Metered(later, 900.0, 1.0, simulated=True)},
-        [reading(HOURLY, 800.0)],
-        method=of_1000_kw,
-        calendar=PACIFIC,
-        site="site-1",
-    )
-
-    assert seen == [[800.0], [850.0]]

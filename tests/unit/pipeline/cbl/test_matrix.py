@@ -97,3 +97,23 @@ def test_of_an_hour_that_clocks_showed_twice_the_first_stands() -> None:
 
     assert found is not None
     assert found.intervals["baseline_kw"].to_list() == [100.0]
+
+
+def test_a_day_that_a_zone_left_out_is_no_day() -> None:
+    """Samoa went from 29 to 31 December 2011; days are ordered by their means, and both ways of matching agree."""
+    start = datetime(2012, 1, 10, 3, tzinfo=UTC)
+    starts = [start + HOUR - HOUR * number for number in range(1, 25 * 24)]
+    loads = pl.DataFrame(
+        {"resource": "a", "start": starts, "load_kw": [100.0 + one.day for one in starts]}, schema=LOADS
+    )
+    events = pl.DataFrame([(0, start, start + HOUR)], schema=EVENTS, orient="row")
+    asked = Request(loads=loads, grid=HOUR, events=events, calendar=Calendar("Pacific/Apia"))
+    rule = DayMatching(
+        look_back_days=20, days=8, other_days=8, minimum_days=3, minimum_other_days=3, keep="middle", rank_by="day"
+    )
+
+    found = matrix.answer(rule, asked)
+
+    assert found is not None
+    assert found.intervals.height == 1
+    same(found, polars_days.answer(rule, asked))
