@@ -1,8 +1,8 @@
 """
 Day matching for many events: every load of a resource is looked up by place, and no row is joined. Pure.
 
-What `pipeline.cbl.polars_days` answers, some thirty times sooner: events whose intervals are at the same local times are
-rows of one matrix. It needs readings, events and local clocks on a common grid; otherwise there is no answer.
+What `pipeline.cbl.polars_days` answers, some thirty times sooner: events whose intervals are at the same local times
+are rows of one matrix. It needs readings, events and local clocks on a common grid; otherwise there is no answer.
 """
 
 import numpy as np
