@@ -34,4 +34,4 @@ def tool(name: str) -> str:
 def run(name: str, *arguments: str | Path, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a tool and return what it said, whatever its exit code."""
     command = [tool(name), *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, timeout=120)
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, timeout=300)
