@@ -72,13 +72,13 @@ CANDIDATES = """
 CREATE OR REPLACE TEMP TABLE candidates AS
 WITH day_loads AS (
     SELECT hours, resource, day, count(*) AS readings,
-        sum(load_kw) FILTER (in_event) AS total_kw, avg(load_kw) FILTER (in_event) AS usage_kw
+        round(sum(load_kw) FILTER (in_event), 6) AS total_kw, round(avg(load_kw) FILTER (in_event), 6) AS usage_kw
     FROM profile GROUP BY hours, resource, day
 ), every AS (
     SELECT event, hours, slots, resource, day
     FROM looked_at JOIN asked USING (event) CROSS JOIN resources WHERE alike
 ), measured AS (
-    SELECT event, resource, day, barred, total_kw, usage_kw, $rank AS rank,
+    SELECT event, resource, day, barred, total_kw, usage_kw, round($rank, 6) AS rank,
         coalesce(readings, 0) = slots$and_complete AS complete
     FROM every
     LEFT JOIN day_loads USING (hours, resource, day)

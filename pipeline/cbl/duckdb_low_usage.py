@@ -18,7 +18,7 @@ WITH RECURSIVE rounds AS (
     SELECT event, resource, day, usage_kw, pool_days, is_low, bool_or(is_low) OVER (PARTITION BY event, resource)
     FROM (
         SELECT event, resource, day, usage_kw, pool_days, nth <= pool_days AND usage_kw
-            < $share * avg(usage_kw) FILTER (nth <= pool_days) OVER (PARTITION BY event, resource) AS is_low
+            < round($share * avg(usage_kw) FILTER (nth <= pool_days) OVER (PARTITION BY event, resource), 6) AS is_low
         FROM (
             SELECT *, row_number() OVER (PARTITION BY event, resource ORDER BY day DESC) AS nth
             FROM rounds WHERE again AND NOT is_low
@@ -45,7 +45,8 @@ WITH RECURSIVE tested AS (
         accepted_kw + CASE WHEN is_low THEN 0 ELSE usage_kw END, seed_kw
     FROM (
         SELECT event, resource, numbered.day, numbered.usage_kw, numbered.nth, accepted, accepted_kw, seed_kw,
-            numbered.usage_kw < $share * CASE WHEN accepted = 0 THEN seed_kw ELSE accepted_kw / accepted END AS is_low
+            numbered.usage_kw
+            < round($share * CASE WHEN accepted = 0 THEN seed_kw ELSE accepted_kw / accepted END, 6) AS is_low
         FROM tested JOIN numbered USING (event, resource) WHERE numbered.nth = tested.nth + 1
     )
 )

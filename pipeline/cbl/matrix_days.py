@@ -13,6 +13,7 @@ import polars as pl
 from pipeline.cbl import answer as told
 from pipeline.cbl import polars_calendar
 from pipeline.cbl.matrix_readings import Axis, Flags, Floats, Ints, Readings, Shape
+from pipeline.cbl.polars_days import COMPARED
 from pipeline.cbl.request import Request
 from pipeline.cbl.rule import DayMatching
 
@@ -96,7 +97,7 @@ def choose(rule: DayMatching, on: Axis, days: Days, own: Readings, shape: Shape)
     day = today[:, None] - back
     business = days.business[today]
     loads = _loads(on, own, shape)
-    usage = _mean(loads[:, shape.in_event])[day]
+    usage = np.round(_mean(loads[:, shape.in_event]), COMPARED)[day]
     rank = usage
     match rule.rank_by:
         case "day":
@@ -106,6 +107,7 @@ def choose(rule: DayMatching, on: Axis, days: Days, own: Readings, shape: Shape)
         case "shape":
             now = own.by_instant[on.places(shape.starts_us[:, shape.in_match])]
             rank = _unlikeness(loads[:, shape.in_match], now, day)
+    rank = np.round(rank, COMPARED)
     whole: Flags = np.asarray(np.isfinite(loads).all(axis=1))
     complete = whole[day] & np.isfinite(rank)
     called, out = _of(days.events, own.resource), _of(days.outages, own.resource)
@@ -129,7 +131,8 @@ def choose(rule: DayMatching, on: Axis, days: Days, own: Readings, shape: Shape)
     minimum = np.where(business, rule.minimum_days, rule.minimum_other_days)
     if rule.fill_up:
         filling = complete & np.isin(reason, (EVENT, OUTAGE))
-        pool |= _first(filling, -usage, minimum - pool.sum(1))
+        total = np.round(loads[:, shape.in_event].sum(1), COMPARED)[day]
+        pool |= _first(filling, -total, minimum - pool.sum(1))
     k = np.where(business, rule.k or 0, rule.other_k or 0)
     need = np.maximum(minimum, 3 if rule.keep == "middle" else 1)
     return Chosen(day, reason, pool, _kept(rule, pool, rank, k), need)
@@ -175,7 +178,8 @@ def _below_mean(rule: DayMatching, reason: Ints, usage: Floats, size: Ints) -> N
     while True:
         pool = _newest(reason, size)
         total, count = np.where(pool, usage, 0.0).sum(1), pool.sum(1)
-        low = pool & (usage < (rule.low_usage_share * total / np.maximum(count, 1))[:, None])
+        least = np.round(rule.low_usage_share * total / np.maximum(count, 1), COMPARED)
+        low = pool & (usage < least[:, None])
         if not low.any():
             return
         reason[low] = LOW_USAGE
@@ -190,7 +194,8 @@ def _below_running_mean(rule: DayMatching, reason: Ints, usage: Floats, back: In
     count = np.zeros(len(total), dtype=np.int64)
     for place in range(len(back)):
         with np.errstate(invalid="ignore"):
-            low = fine[:, place] & (usage[:, place] < rule.low_usage_share * total / np.maximum(count, 1))
+            least = np.round(rule.low_usage_share * total / np.maximum(count, 1), COMPARED)
+            low = fine[:, place] & (usage[:, place] < least)
         reason[low, place] = LOW_USAGE
         accepted = fine[:, place] & ~low
         total = np.where(accepted, np.where(count > 0, total, 0.0) + usage[:, place], total)

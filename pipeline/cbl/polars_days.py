@@ -19,6 +19,8 @@ from pipeline.cbl.rule import DayMatching
 from pipeline.errors import ConfigError
 
 CANDIDATE = (*KEY, "day")
+COMPARED = 6
+"""Decimals of what days are compared by, a milliwatt: the order in which loads were added up decides nothing."""
 
 
 def answer(rule: DayMatching, request: Request) -> Answer:
@@ -55,8 +57,8 @@ def _candidates(rule: DayMatching, request: Request, clocked: pl.DataFrame, slot
     loads = polars_slots.loads_on(days.filter("alike"), slots, clocked)
     scored = loads.group_by(CANDIDATE).agg(
         complete=pl.col("load_kw").is_not_null().all(),
-        usage_kw=pl.col("load_kw").filter("in_event").mean(),
-        total_kw=pl.col("load_kw").filter("in_event").sum(),
+        usage_kw=pl.col("load_kw").filter("in_event").mean().round(COMPARED),
+        total_kw=pl.col("load_kw").filter("in_event").sum().round(COMPARED),
     )
     reason = (
         pl.when(~pl.col("alike"))
@@ -88,7 +90,8 @@ def _ranked(rule: DayMatching, request: Request, loads: pl.DataFrame, scored: pl
             joined = scored.join(_unlikeness(request, loads), on=CANDIDATE, how="left")
         case "temperature":
             joined = scored.join(_warmth(request, loads), on=CANDIDATE, how="left")
-    return joined.with_columns(complete=pl.col("complete") & pl.col("rank").is_not_null())
+    ranked = joined.with_columns(pl.col("rank").round(COMPARED))
+    return ranked.with_columns(complete=pl.col("complete") & pl.col("rank").is_not_null())
 
 
 def _unlikeness(request: Request, loads: pl.DataFrame) -> pl.DataFrame:
@@ -139,7 +142,7 @@ def _below_mean(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataFrame:
     while True:
         pool = _newest(rule, candidates.join(low, on=CANDIDATE, how="anti", maintain_order="left"))
         mean = pl.col("usage_kw").mean().over(KEY)
-        found = pool.filter(pl.col("usage_kw") < rule.low_usage_share * mean)
+        found = pool.filter(pl.col("usage_kw") < (rule.low_usage_share * mean).round(COMPARED))
         if found.is_empty():
             return low
         low = pl.concat([low, found.select(low.columns)])
@@ -161,7 +164,7 @@ def _below_running_mean(rule: DayMatching, candidates: pl.DataFrame) -> pl.DataF
     for place in range((numbered.select(pl.col("place").max()).item() or 0) + 1):
         step = numbered.filter(pl.col("place") == place).join(accepted, on=KEY)
         mean = pl.col("total") / pl.max_horizontal("count", 1)
-        is_low = pl.col("usage_kw") < rule.low_usage_share * mean
+        is_low = pl.col("usage_kw") < (rule.low_usage_share * mean).round(COMPARED)
         low.append(step.filter(is_low).select(CANDIDATE))
         seeded = pl.when(pl.col("count") > 0).then("total").otherwise(0.0)
         newly = step.filter(~is_low).select(*KEY, total=seeded + pl.col("usage_kw"), count=pl.col("count") + 1)

@@ -117,3 +117,30 @@ def test_a_day_that_a_zone_left_out_is_no_day() -> None:
     assert found is not None
     assert found.intervals.height == 1
     same(found, polars_days.answer(rule, asked))
+
+
+@pytest.mark.parametrize("method", ["caiso-5-in-10", "ercot-middle-8-of-10", "nyiso-average-day"])
+def test_days_that_drew_the_same_are_alike_in_whatever_order_loads_are_added_up(method: str) -> None:
+    """Sixty resources of a few tenths of a kW, which tie often and have no exact sums: three ways, the same days."""
+    chance = Random(7)
+    start = datetime(2026, 7, 23, 22, tzinfo=UTC)
+    starts = [start + 4 * HOUR - HOUR * number for number in range(1, 60 * 24)]
+    rows = [(f"r{number:02}", one, chance.randrange(1, 5) / 10) for number in range(60) for one in starts]
+    asked = Request(
+        loads=pl.DataFrame(rows, schema=LOADS, orient="row"),
+        grid=HOUR,
+        events=pl.DataFrame([(0, start, start + 4 * HOUR)], schema=EVENTS, orient="row"),
+        calendar=Calendar("America/Los_Angeles"),
+    )
+    rule = methods.load(method)[-1]
+    assert isinstance(rule.parameters, DayMatching)
+
+    found = [
+        matrix.answer(rule.parameters, asked),
+        polars_days.answer(rule.parameters, asked),
+        duckdb_engine.answer(rule, asked),
+    ]
+
+    days = [one.days.sort("resource", "day").rows() for one in found if one is not None]
+    assert len(days) == 3
+    assert days[0] == days[1] == days[2]
