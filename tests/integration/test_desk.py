@@ -300,8 +300,6 @@ def test_a_minute_measured_in_part_is_shown_with_the_mean_of_that_part(place: Pa
     rows = ask(place, "SELECT load_kw, covered_share, energy_kwh FROM intervals ORDER BY interval_start")
 
     assert rows == [(240.0, 0.75, 3.0), (None, 0.0, 0.0), (None, 1.0, 1.0)]
-    past = interval_history(place / "archive", "site-1", at(60), timedelta(minutes=1))
-    assert past.select("load_kw", "covered_share").rows() == [(240.0, 0.75)]
 
 
 def test_an_interval_nobody_measured_is_a_gap_in_the_history(place: Path) -> None:
