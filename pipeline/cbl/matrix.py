@@ -2,7 +2,8 @@
 Day matching for many events: every load of a resource is looked up by place, and no row is joined. Pure.
 
 What `pipeline.cbl.polars_days` answers, some thirty times sooner: events whose intervals are at the same local times
-are rows of one matrix. It needs readings, events and local clocks on a common grid; otherwise there is no answer.
+are rows of one matrix. It needs readings, events and local clocks on a common grid that is not far too long; otherwise
+there is no answer.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.cbl.rule import DayMatching
 
 
 def answer(rule: DayMatching, request: Request) -> Answer | None:
-    """Return the baselines of all events and resources; None where there is no common grid."""
+    """Return the baselines of all events and resources; None where there is no such grid."""
     slots = polars_slots.slots(rule, request)
     on = matrix_readings.axis(request, slots, rule.look_back_days)
     if on is None:

@@ -24,6 +24,8 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 DAY_US = 86_400_000_000
+MOST_PLACES = 5_000_000
+"""Of a vector, 40 MB; more are years of minutes between events, which joins pass over."""
 MARGIN_DAYS = 2
 """Hours before an event may be on the local day before; those after it on the next."""
 
@@ -77,11 +79,11 @@ class Shape:
 
 
 def axis(request: Request, slots: pl.DataFrame, look_back_days: int) -> Axis | None:
-    """Return what *request* is laid out by; None where its intervals are on no common grid by instant and by clock."""
+    """Return what *request* is laid out by; None where that is no grid common to instants and clock, or too long."""
     grid_us = request.grid // timedelta(microseconds=1)
     starts_us = np.concatenate([_physical(slots["start"]), _physical(request.loads["start"])])
     first_us, last_us = int(starts_us.min()), int(starts_us.max())
-    if ((starts_us - first_us) % grid_us).any():
+    if ((starts_us - first_us) % grid_us).any() or (last_us - first_us) // grid_us >= MOST_PLACES:
         return None
     instants_us = np.arange(first_us, last_us + 1, grid_us)
     clock_us = _clock_us(instants_us, request.calendar.timezone)

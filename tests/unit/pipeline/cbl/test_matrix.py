@@ -144,3 +144,23 @@ def test_days_that_drew_the_same_are_alike_in_whatever_order_loads_are_added_up(
     days = [one.days.sort("resource", "day").rows() for one in found if one is not None]
     assert len(days) == 3
     assert days[0] == days[1] == days[2]
+
+
+def test_events_with_decades_of_minutes_between_them_are_joined() -> None:
+    """Thirty-six years of minutes would be 19 million places for two hours that are asked about."""
+    minute, first = timedelta(minutes=1), datetime(1990, 7, 10, 20, tzinfo=UTC)
+    begins = [first, first.replace(year=2026)]
+    starts = [one - day * 24 * HOUR + minute * number for one in begins for day in range(4) for number in range(60)]
+    asked = Request(
+        loads=pl.DataFrame({"resource": "a", "start": starts, "load_kw": 100.0}, schema=LOADS),
+        grid=minute,
+        events=pl.DataFrame([(n, one, one + HOUR) for n, one in enumerate(begins)], schema=EVENTS, orient="row"),
+        calendar=Calendar("UTC"),
+    )
+    rule = hand_made(
+        DayMatching(look_back_days=4, days=2, other_days=2, minimum_days=1, minimum_other_days=1, day_types="all")
+    )
+    assert isinstance(rule.parameters, DayMatching)
+
+    assert matrix.answer(rule.parameters, asked) is None
+    assert polars_engine.answer(rule, asked).intervals["baseline_kw"].to_list() == [100.0] * 120
