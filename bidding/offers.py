@@ -17,8 +17,8 @@ from decimal import Decimal
 import msgspec
 
 from bidding.capacity import ORDER, Finding, Firm, Window, empty_slots, firm_kw, trusted_share
-from bidding.markets import Rules
 from bidding.pricing import StepPrice, TierCost, sellable, step_price, tokens_per_mwh
+from bidding.products import Rules
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer, OfferStep
 from pipeline.messages.telemetry import SiteCapacity, Tier

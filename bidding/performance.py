@@ -16,7 +16,8 @@ from decimal import Decimal
 
 import polars as pl
 
-from bidding.markets import MeterReading, Rules
+from bidding.markets import MeterReading
+from bidding.products import Rules
 from pipeline.calendar import Calendar
 from pipeline.cbl.single import Baseline, Event, Method
 from pipeline.errors import InsufficientDataError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from bidding.markets import Rules
+from bidding.products import Rules
 from pipeline.interval import floor
 from pipeline.messages.market import Offer
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 from bidding.ledger import OURS
-from bidding.markets import Rules
+from bidding.products import Rules
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Performance, Statement, StatementLine
 from pipeline.units import KW_PER_MW

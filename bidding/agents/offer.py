@@ -8,9 +8,9 @@ from bidding.agents.feed import World
 from bidding.agents.history import History
 from bidding.book import Book
 from bidding.capacity import Finding
-from bidding.markets import Rules
 from bidding.offers import NoOffer, Terms, build
 from bidding.performance import baseline_of, calendar_of, events
+from bidding.products import Rules
 from bidding.rules import check
 from bidding.settings import Bidding
 from bidding.submit import Submitter

@@ -8,7 +8,8 @@ from bidding import performance, settlement
 from bidding.agents.history import History
 from bidding.book import Book
 from bidding.ledger import OURS, MeterReport
-from bidding.markets import Market, MeterReading, Rules
+from bidding.markets import Market, MeterReading
+from bidding.products import Rules
 from bidding.settings import Bidding
 from bidding.settlement import Difference
 from pipeline.cbl.single import Method

@@ -9,8 +9,8 @@ import msgspec
 from bidding.agents.feed import World
 from bidding.capacity import Finding
 from bidding.ledger import OURS, Ledger
-from bidding.markets import Rules
 from bidding.performance import delivered_ratio
+from bidding.products import Rules
 from bidding.settlement import Difference
 from pipeline import files
 from pipeline.capacity import quantile

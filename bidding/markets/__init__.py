@@ -4,10 +4,13 @@ Venues, one file each: capability data, pure encode and decode, a thin client. T
 | member | purpose |
 |---|---|
 | `connect(path, clock)` | module function: read `[venue.NAME]` of the settings file at *path*, return a `Market` |
-| `Market.rules` | what the venue accepts, fetched once |
-| `Market.encode`, `decode` | an offer in the venue's own words and back; pure |
-| `Market.submit` | send one offer document; raise `UnknownOutcomeError` when the reply is lost |
-| `Market.status` | what the venue knows of an offer: the only way out of an unknown outcome |
+| `Market.products` | what the venue buys, by product name, fetched or loaded once |
+| `Market.features` | what can be asked of it beyond offers; the rest answers with nothing |
+| `Market.documents` | which offers travel together; pure |
+| `Market.encode`, `decode` | offers in the venue's own words and back; pure |
+| `Market.submit`, `withdraw` | send one document; raise `UnknownOutcomeError` when the reply is lost |
+| `Market.status` | what the venue knows of offers: the only way out of an unknown outcome |
+| `Market.notices` | what it took back late |
 | `Market.awards`, `dispatches` | what it bought, what it instructs |
 | `Market.report_meter` | metered energy, history included, for its settlement |
 | `Market.statement` | its own dollars |
@@ -15,71 +18,56 @@ Venues, one file each: capability data, pure encode and decode, a thin client. T
 `sandbox` is the reference to copy.
 """
 
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.calendar import NERC_HOLIDAYS
+from pydantic import AwareDatetime
+
+from bidding.products import Rules
 from pipeline.clock import Clock
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Dispatch, Document, Offer, Statement
 
 
-class Rules(Document):
-    """What a venue accepts, as data, so that no strategy needs to ask which venue it is."""
+class Feature(StrEnum):
+    """What a venue exchanges beside offers and awards."""
 
-    venue: str
-    product: str
-    timezone: str
-    interval_s: int
-    block_mw: Decimal
-    min_mw: Decimal
-    max_steps: int
-    price_tick: Decimal
-    price_floor: Decimal
-    price_cap: Decimal
-    currency: str
-    gate_closure_s: int
-    """Offers close this long before the interval starts, seconds of the venue's clock."""
-    horizon_s: int
-    """Offers open this long before the interval starts."""
-    baseline_method: str
-    """Name in `pipeline.cbl.methods`."""
-    shortfall_factor: Decimal
-    """A missing MWh costs this many times the clearing price."""
-    energy_decimals: int
-    """kWh on statements are rounded half to even to this many decimals; money to the cent, half to even."""
-    sources: tuple[str, ...]
-    """Where each figure comes from; `simulated` where the venue made it up."""
-    holidays: tuple[date, ...] = tuple(sorted(NERC_HOLIDAYS))
-    """Days that are no business days for the baseline; NERC's where the venue publishes none."""
-    simulated: bool = False
-    """No real money moves here, so every document about it says so."""
-
-    @property
-    def interval(self) -> timedelta:
-        """The market interval."""
-        return timedelta(seconds=self.interval_s)
-
-    def gate_closes(self, interval: Interval) -> datetime:
-        """Return the first instant at which an offer for *interval* is too late."""
-        return interval.start - timedelta(seconds=self.gate_closure_s)
-
-    def gate_opens(self, interval: Interval) -> datetime:
-        """Return the first instant at which an offer for *interval* is taken."""
-        return interval.start - timedelta(seconds=self.horizon_s)
+    WITHDRAW = "withdraw"
+    """An accepted offer can be taken back before its gate."""
+    NOTICES = "notices"
+    """It tells what it cancels after having accepted it."""
+    DISPATCH = "dispatch"
+    METER = "meter"
+    """It settles on readings that we report."""
+    STATEMENT = "statement"
+    FENCE = "fence"
+    """It refuses a sender whose epoch is older than one it has heard from."""
 
 
 class Receipt(Document):
-    """The venue's answer to a submission, or to the question what became of it."""
+    """The venue's answer about one offer, to its submission or to the question what became of it."""
 
     offer_id: str
     receipt: str
+    """The venue's own name for the answer: a transaction id, a receipt number."""
     status: str
-    """`accepted`, `partly_accepted` or `rejected`."""
+    """`pending` (not judged yet), `accepted`, `partly_accepted`, `rejected`, `cancelled` or `withdrawn`."""
     accepted_mw: Decimal
     reasons: tuple[str, ...] = ()
+
+
+class Notice(Document):
+    """The venue takes back, late, what it had accepted. Natural key `notice_id`."""
+
+    notice_id: str
+    resource: str
+    product: str
+    interval: Interval
+    reason: str
+    issued_at: AwareDatetime
 
 
 class MeterReading(Document):
@@ -93,36 +81,67 @@ class Market(Protocol):
     """Everything bidding may ask of a venue."""
 
     @property
-    def rules(self) -> Rules:
-        """What it accepts."""
+    def products(self) -> Mapping[str, Rules]:
+        """What it buys, by product name."""
         ...
 
-    def encode(self, offer: Offer) -> bytes:
-        """Write *offer* in the venue's own words. Pure."""
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What it exchanges beside offers and awards; a member for anything else returns nothing."""
         ...
 
-    def decode(self, document: bytes) -> Offer:
-        """Read back what `encode` wrote. Pure."""
-        ...
-
-    async def submit(self, document: bytes, offer_id: str) -> Receipt:
+    def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:
         """
-        Send an encoded offer once.
+        Return *offers* grouped as they travel: one tuple, in the venue's order, is one document. Pure.
 
-        Raise `GateClosedError` or `RejectedError` on a definite no, `UnknownOutcomeError` when the reply is lost.
+        All revisions of an offer travel under the same group key, so that a newer document replaces an older one.
         """
         ...
 
-    async def status(self, offer_id: str) -> Receipt | None:
-        """Return what the venue knows of the offer, None when it never saw it; `UnknownOutcomeError` as above."""
+    def encode(self, offers: Sequence[Offer]) -> bytes:
+        """Write one document's *offers* in the venue's own words. Pure; `ValueError` where they are not one document."""
+        ...
+
+    def decode(self, document: bytes) -> tuple[Offer, ...]:
+        """Read back what `encode` wrote; raise `VenueError` on anything else. Pure."""
+        ...
+
+    async def submit(self, document: bytes, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
+        """
+        Send one document once; return the receipt of each of *offers*, which are what it says.
+
+        *epoch* is the sender's; a venue with `Feature.FENCE` is told. Raise `GateClosedError` or `RejectedError` on a
+        definite no to the whole document, `UnknownOutcomeError` when the reply is lost.
+        """
+        ...
+
+    async def withdraw(self, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
+        """Take accepted offers of one document back; raises as `submit` does. `Feature.WITHDRAW` only."""
+        ...
+
+    async def status(self, offers: Sequence[Offer]) -> Mapping[str, Receipt]:
+        """
+        Return what the venue knows of *offers* (one document's), by offer id; one that it never saw is not in it.
+
+        What it holds under the same key is ours only if it says the same as our offer: an older revision there
+        means that it never saw this one. Raise `UnknownOutcomeError` when there is no answer.
+        """
+        ...
+
+    async def notices(self, resource: str) -> tuple[Notice, ...]:
+        """Return what the venue took back of *resource*; the same notice may come again. `Feature.NOTICES` only."""
         ...
 
     async def awards(self, resource: str) -> tuple[Award, ...]:
-        """Return all awards to *resource*."""
+        """
+        Return the awards to *resource*, at least those of today and tomorrow.
+
+        A venue that does not know our offer ids leaves `Award.offer_id` empty: the ledger finds it by natural key.
+        """
         ...
 
     async def dispatches(self, resource: str) -> tuple[Dispatch, ...]:
-        """Return all instructions to *resource*."""
+        """Return the instructions to *resource*. `Feature.DISPATCH` only."""
         ...
 
     async def report_meter(self, resource: str, batch_id: str, readings: tuple[MeterReading, ...]) -> None:
@@ -142,5 +161,5 @@ class Connect(Protocol):
     """What a venue's module exposes as `connect`."""
 
     async def __call__(self, path: Path, clock: Clock) -> Market:
-        """Return the venue, its rules fetched."""
+        """Return the venue, its products known."""
         ...

@@ -61,12 +61,22 @@ class Offer(Document):
 class OfferState(StrEnum):
     """The life of an offer; see the drawing in bidding/README.md."""
 
+    HELD = "held"
+    """Waits for two people's approval; nothing of it is on disk as intent yet."""
     INTENT = "intent"
     SENT = "sent"
     UNKNOWN = "unknown"
+    PENDING = "pending"
+    """The venue has it and has not judged it yet."""
     ACCEPTED = "accepted"
     PARTLY_ACCEPTED = "partly_accepted"
     REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+    """A later revision stands in its place."""
+    WITHDRAWN = "withdrawn"
+    """Taken back by us before the gate."""
+    CANCELLED = "cancelled"
+    """Taken back by the venue after it had accepted it."""
     AWARDED = "awarded"
     NOT_AWARDED = "not_awarded"
     DISPATCHED = "dispatched"
@@ -86,7 +96,7 @@ class OfferEvent(Document):
 
 
 class Award(Document):
-    """What the venue bought."""
+    """What the venue bought. Natural key `award_id`."""
 
     kind: Literal["award.v1"] = "award.v1"
     award_id: str

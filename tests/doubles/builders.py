@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bidding.capacity import Window
-from bidding.markets import Rules
 from bidding.offers import Terms, offer_id
 from bidding.pricing import TierCost
+from bidding.products import Rules
 from bidding.submit import Patience
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Offer, OfferStep

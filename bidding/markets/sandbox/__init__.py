@@ -18,9 +18,10 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from bidding.markets import Market, MeterReading, Receipt, Rules
+from bidding.markets import Market, MeterReading, Receipt
 from bidding.markets.sandbox import wire
 from bidding.markets.sandbox.client import SandboxVenue, Session, open_session, raise_refusal
+from bidding.products import Rules
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, UnknownOutcomeError, VenueError
 from pipeline.messages.market import Award, Dispatch, Offer, Statement

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from doubles.builders import GATE_MARGIN, INTERVAL, MINUTE, NOON, offer, rules, step
 
-from bidding.markets import Rules
+from bidding.products import Rules
 from bidding.rules import check
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer

@@ -12,7 +12,8 @@ from doubles.builders import INTERVAL, MINUTE, NOON, offer, patience, rules
 from bidding.book import Book
 from bidding.journal import Journal
 from bidding.ledger import Intent, Sent
-from bidding.markets import MeterReading, Receipt, Rules
+from bidding.markets import MeterReading, Receipt
+from bidding.products import Rules
 from bidding.submit import Submitter
 from pipeline.clock import Clock, real_clock_from
 from pipeline.errors import GateClosedError, RejectedError, UnknownOutcomeError, VenueError
