@@ -11,6 +11,7 @@ Venues, one file each: capability data, pure encode and decode, a thin client. T
 | `Market.submit`, `withdraw` | send one document; raise `UnknownOutcomeError` when the reply is lost |
 | `Market.status` | what the venue knows of offers: the only way out of an unknown outcome |
 | `Market.notices` | what it took back late |
+| `Market.notify` | that less will be there, once its gate has closed |
 | `Market.awards`, `dispatches` | what it bought, what it instructs |
 | `Market.report_meter` | metered energy, history included, for its settlement |
 | `Market.statement` | its own dollars |
@@ -43,6 +44,8 @@ class Feature(StrEnum):
     METER = "meter"
     """It settles on readings that we report."""
     STATEMENT = "statement"
+    NOTIFY = "notify"
+    """After the gate it wants to hear that less will be there than it bought."""
     FENCE = "fence"
     """It refuses a sender whose epoch is older than one it has heard from."""
 
@@ -68,6 +71,17 @@ class Notice(Document):
     interval: Interval
     reason: str
     issued_at: AwareDatetime
+
+
+class Shortfall(Document):
+    """We tell the venue, its gate closed, that less of an accepted offer will be there. Natural key `shortfall_id`."""
+
+    shortfall_id: str
+    resource: str
+    product: str
+    interval: Interval
+    available_mw: Decimal
+    reason: str
 
 
 class MeterReading(Document):
@@ -130,6 +144,10 @@ class Market(Protocol):
 
     async def notices(self, resource: str) -> tuple[Notice, ...]:
         """Return what the venue took back of *resource*; the same notice may come again. `Feature.NOTICES` only."""
+        ...
+
+    async def notify(self, shortfall: Shortfall, epoch: int) -> None:
+        """Tell the venue; the same again changes nothing. Raises as `submit` does. `Feature.NOTIFY` only."""
         ...
 
     async def awards(self, resource: str) -> tuple[Award, ...]:
