@@ -113,7 +113,7 @@ class Market(Protocol):
         ...
 
     def encode(self, offers: Sequence[Offer]) -> bytes:
-        """Write one document's *offers* in the venue's own words. Pure; `ValueError` where they are not one document."""
+        """Write one document's *offers* in the venue's own words. Pure; `ValueError` where they are no one document."""
         ...
 
     def decode(self, document: bytes) -> tuple[Offer, ...]:
