@@ -1,0 +1,26 @@
+"""``firmwatt bid products``: what each venue buys, every figure with its source, the unverified ones marked."""
+
+import argparse
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from bidding.commands import say
+
+
+def add(actions: Any) -> None:
+    """Describe the action."""
+    parser = actions.add_parser("products", help="what venues buy: minimum, step, gate, price limits, sources")
+    parser.add_argument("--venue", help="this one only")
+    parser.add_argument("--product", help="this one only, every figure with its source")
+    parser.add_argument("--on", type=date.fromisoformat, help="the rules of that day, YYYY-MM-DD (default: the latest)")
+    parser.add_argument("--config", type=Path, help="settings file: with the figures confirmed in [products.…]")
+    parser.set_defaults(action=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from bidding.products.show import render
+
+    for line in render(arguments.venue, arguments.product, arguments.on, arguments.config):
+        say(line)
+    return 0
