@@ -31,7 +31,7 @@ def test_a_good_offer_is_refused_by_no_rule() -> None:
         ("price_tick", offer(step("0.1", "10.005"))),
         ("price_range", offer(step("0.1", "1000.01"))),
         ("price_range", offer(step("0.1", "-0.01"))),
-        ("monotone_price", offer(step("0.1", "20"), step("0.1", "19.99", Tier.T2))),
+        ("curve_shape", offer(step("0.1", "20"), step("0.1", "19.99", Tier.T2))),
         ("interval_grid", offer(interval=Interval(INTERVAL.start, INTERVAL.end + MINUTE))),
         ("interval_grid", offer(interval=Interval(INTERVAL.start + SECOND, INTERVAL.end + SECOND))),
         ("currency", offer(currency="EUR")),
