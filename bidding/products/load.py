@@ -27,7 +27,7 @@ from pipeline.errors import ConfigError, UnknownPluginError
 FOLDER = Path(__file__).parent
 
 _VENUE = ("venue", "timezone", "currency", "sources", "product")
-_PRODUCT = ("name", "family", "trading", "title", "cited", "unknown", *FIGURES)
+_PRODUCT = ("name", "family", "trading", "title", "timezone", "cited", "unknown", *FIGURES)
 _SOURCE = ("text", "verified", "secondary", "date")
 
 
@@ -130,7 +130,7 @@ def _product(path: Path, document: Mapping[str, Any], table: Any, sources: Mappi
             family=_text(where, table, "family"),
             trading=_text(where, table, "trading"),
             title=_text(where, table, "title"),
-            timezone=document["timezone"],
+            timezone=timezone(f"{where}: timezone", table.get("timezone", document["timezone"])),
             currency=_text(str(path), document, "currency"),
             figures=figures,
             cited=cited,
