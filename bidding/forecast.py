@@ -6,7 +6,7 @@ Price forecasts as the desk's forecaster writes them: one CSV, one row a scenari
     cold,0.25,spin,2026-11-30T06:00:00Z,6.10,0.02,38.00
 
 Scenarios keep hours and products correlated. A row that is missing, or a price left empty, is not known: nothing is
-sold on it. Replace the file by rename; it is read anew when it changes. Pure but for `Forecast`, which looks at the file.
+sold on it. Replace the file by rename; it is read anew when it changes. Pure, `Forecast` apart.
 """
 
 import csv
@@ -85,7 +85,8 @@ def parse(text: str, name: str) -> Table:
         except ValueError as error:
             raise ConfigError(f"price forecast {name}, line {number}: {error}") from error
         if probability.setdefault(key[0], share) != share:
-            raise ConfigError(f"price forecast {name}, line {number}: scenario {key[0]!r} had {probability[key[0]]} before")
+            text = f"scenario {key[0]!r} had probability {probability[key[0]]:g} before"
+            raise ConfigError(f"price forecast {name}, line {number}: {text}")
         if key in points:
             raise ConfigError(f"price forecast {name}, line {number}: {key[1]} at {key[2].isoformat()} comes twice")
         points[key] = point

@@ -34,14 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _answer(name: str, config: Path) -> str:
     """Return what venue *name* says of itself, in one line."""
-    import tomllib
-
     from bidding.settings import read
     from pipeline import plugins
     from pipeline.errors import FirmwattError
+    from pipeline.settings import table
 
     settings = read(config)
-    if name not in tomllib.loads(config.read_text(encoding="utf-8")).get("venue", {}):
+    if name not in table(config, "venue"):
         return f"not asked: {config} has no [venue.{name}]"
     try:
         market = await plugins.load("bidding.markets", name).connect(config, settings.clock)
