@@ -75,9 +75,7 @@ class Gatekeeper:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         at = self._clock.now()
-        self._control = self._control.apply(
-            Halted(by="signal", at=at, why=f"signal {number}", source=Source.SIGNAL)
-        )
+        self._control = self._control.apply(Halted(by="signal", at=at, why=f"signal {number}", source=Source.SIGNAL))
 
     def look(self, now: datetime) -> None:
         """Take in what people and telemetry have said by *now*; said in the log when it changes."""
