@@ -29,6 +29,7 @@ from pipeline.messages.telemetry import Tier
 
 NOW = datetime(2026, 7, 24, 0, 58, tzinfo=UTC)
 NEXT = datetime(2026, 7, 24, 1, 0, tzinfo=UTC)
+EPOCH = 1
 CLOSED = NOW
 """Start of the interval that begins as the clock stands."""
 
@@ -89,7 +90,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), m
 @st.composite
 def offers(draw: st.DrawFn, codec: Market) -> Offer:
     """Draw anything that keeps the venue's rules."""
-    rules = codec.rules
+    (rules,) = codec.products.values()
     blocks = draw(st.lists(st.integers(1, 10_000), min_size=1, max_size=rules.max_steps))
     highest = int((rules.price_cap - rules.price_floor) / rules.price_tick)
     ticks = sorted(draw(st.lists(st.integers(0, highest), min_size=len(blocks), max_size=len(blocks))))
@@ -130,7 +131,7 @@ def test_an_offer_survives_the_way_to_the_venue_and_back(codec: Market, data: st
     """Nothing is lost: quantities, prices, what stands behind each price, and who offers."""
     offer = data.draw(offers(codec))
 
-    assert codec.decode(codec.encode(offer)) == offer
+    assert codec.decode(codec.encode([offer])) == (offer,)
 
 
 @settings(deadline=None)  # a busy machine is no failure
@@ -139,7 +140,7 @@ def test_encoding_is_repeatable_to_the_byte(codec: Market, data: st.DataObject) 
     """What is on disk as intent is what is sent, also by a process started later."""
     offer = data.draw(offers(codec))
 
-    assert codec.encode(codec.decode(codec.encode(offer))) == codec.encode(offer)
+    assert codec.encode(codec.decode(codec.encode([offer]))) == codec.encode([offer])
 
 
 @pytest.mark.parametrize("document", [b"", b"{", b"[]", b"{}", b'{"curve": []}', b"\xff"])
@@ -154,7 +155,7 @@ def test_a_document_that_is_no_offer_is_a_venue_error_of_one_line(codec: Market,
 
 
 async def test_the_venue_says_what_it_accepts_and_where_each_figure_is_from(market: Market) -> None:
-    rules = market.rules
+    (rules,) = market.products.values()
 
     assert rules.min_mw > 0
     assert rules.min_mw % rules.block_mw == 0
@@ -166,7 +167,7 @@ async def test_the_venue_says_what_it_accepts_and_where_each_figure_is_from(mark
 
 async def test_the_venue_publishes_the_holidays_of_last_year_and_this(market: Market) -> None:
     """A baseline walks back over New Year."""
-    calendar = calendar_of(market.rules)
+    calendar = calendar_of(*market.products.values())
 
     for year in (NOW.year - 1, NOW.year):
         assert not calendar.is_business_day(date(year, 12, 25))
@@ -177,9 +178,10 @@ async def test_the_venue_publishes_the_holidays_of_last_year_and_this(market: Ma
 )
 async def test_a_local_day_has_as_many_intervals_as_it_has_hours(market: Market, day: date, hours: int) -> None:
     """Clocks change on 8 March and 1 November 2026 in the United States: 23 and 25 hours of 3600 / interval_s."""
-    local_day = calendar_of(market.rules).bounds(day)
+    (rules,) = market.products.values()
+    local_day = calendar_of(rules).bounds(day)
 
-    assert len(list(local_day.split(market.rules.interval))) == hours * 3600 // market.rules.interval_s
+    assert len(list(local_day.split(rules.interval))) == hours * 3600 // rules.interval_s
 
 
 # ------------------------------------------------------------------------------------------- submissions
@@ -188,14 +190,14 @@ async def test_a_local_day_has_as_many_intervals_as_it_has_hours(market: Market,
 async def test_a_standing_offer_is_accepted_whole(market: Market) -> None:
     offer = venue.offer("R-whole", NEXT, ("0.10", "52.10"), ("0.15", "340.00"))
 
-    receipt = await market.submit(market.encode(offer), offer.offer_id)
+    (receipt,) = await market.submit(market.encode([offer]), [offer], EPOCH)
 
     assert (receipt.status, receipt.accepted_mw) == ("accepted", Decimal("0.25"))
-    assert await market.status(offer.offer_id) == receipt
+    assert await market.status([offer]) == {offer.offer_id: receipt}
 
 
 async def test_an_offer_never_sent_is_not_known(market: Market) -> None:
-    assert await market.status("never-sent") is None
+    assert await market.status([venue.offer("R-never", NEXT)]) == {}
 
 
 async def test_submitting_twice_gives_one_receipt_and_the_venue_counts_it(market: Market, url: str) -> None:
@@ -203,8 +205,8 @@ async def test_submitting_twice_gives_one_receipt_and_the_venue_counts_it(market
     offer = venue.offer("R-twice", NEXT)
     before = _duplicates(url)
 
-    first = await market.submit(market.encode(offer), offer.offer_id)
-    second = await market.submit(market.encode(offer), offer.offer_id)
+    first = await market.submit(market.encode([offer]), [offer], EPOCH)
+    second = await market.submit(market.encode([offer]), [offer], EPOCH)
 
     assert first == second
     assert _duplicates(url) - before == 1
@@ -223,7 +225,7 @@ async def test_what_is_off_block_tick_or_bounds_is_rejected(market: Market, step
     offer = venue.offer(f"R-broken-{step}", NEXT, step)
 
     with pytest.raises(RejectedError, match=broken):
-        await market.submit(market.encode(offer), f"broken-{step[0]}-{step[1]}")
+        await market.submit(market.encode([offer]), [offer], EPOCH)
 
 
 async def test_after_gate_closure_the_answer_is_gate_closed_not_silence(market: Market) -> None:
@@ -231,15 +233,15 @@ async def test_after_gate_closure_the_answer_is_gate_closed_not_silence(market: 
     offer = venue.offer("R-late", CLOSED)
 
     with pytest.raises(GateClosedError):
-        await market.submit(market.encode(offer), offer.offer_id)
+        await market.submit(market.encode([offer]), [offer], EPOCH)
 
 
 async def test_a_higher_revision_replaces_and_a_lower_one_is_refused(market: Market) -> None:
     first, second = (venue.offer("R-revised", NEXT, revision=revision) for revision in (1, 2))
-    await market.submit(market.encode(second), second.offer_id)
+    await market.submit(market.encode([second]), [second], EPOCH)
 
     with pytest.raises(RejectedError, match="stale_revision"):
-        await market.submit(market.encode(first), first.offer_id)
+        await market.submit(market.encode([first]), [first], EPOCH)
 
 
 # ------------------------------------------------------------------------------------------------ trouble
@@ -254,11 +256,10 @@ async def test_a_lost_reply_is_an_unknown_outcome_that_a_question_resolves(
         offer = venue.offer("R-lost", NEXT)
 
         with pytest.raises(UnknownOutcomeError):
-            await market.submit(market.encode(offer), offer.offer_id)
-        receipt = await market.status(offer.offer_id)
+            await market.submit(market.encode([offer]), [offer], EPOCH)
+        found = await market.status([offer])
 
-        assert receipt is not None
-        assert receipt.status == "accepted"
+        assert found[offer.offer_id].status == "accepted"
         assert _duplicates(url) == 0
         await market.close()
 
@@ -269,9 +270,9 @@ async def test_a_reply_that_comes_too_late_is_an_unknown_outcome(name: str, word
         offer = venue.offer("R-slow", NEXT)
 
         with pytest.raises(UnknownOutcomeError):
-            await market.submit(market.encode(offer), offer.offer_id)
+            await market.submit(market.encode([offer]), [offer], EPOCH)
 
-        assert await market.status(offer.offer_id) is not None
+        assert await market.status([offer])
         await market.close()
 
 
@@ -283,9 +284,9 @@ async def test_a_venue_that_is_gone_applied_nothing_and_says_so(name: str, word:
     offer = venue.offer("R-gone", NEXT)
 
     with pytest.raises(VenueError, match="nothing was applied") as caught:
-        await market.submit(market.encode(offer), offer.offer_id)
+        await market.submit(market.encode([offer]), [offer], EPOCH)
     with pytest.raises(UnknownOutcomeError):
-        await market.status(offer.offer_id)
+        await market.status([offer])
 
     assert not isinstance(caught.value, UnknownOutcomeError)
     await market.close()

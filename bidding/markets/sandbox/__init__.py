@@ -11,6 +11,7 @@ A connection that was refused is a `VenueError`: nothing was sent, so nothing wa
 """
 
 import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from bidding.markets import Market, MeterReading, Receipt
+from bidding.markets import Feature, Market, MeterReading, Notice, Receipt, Shortfall
 from bidding.markets.sandbox import wire
 from bidding.markets.sandbox.client import SandboxVenue, Session, open_session, raise_refusal
 from bidding.products import Rules
@@ -43,46 +44,77 @@ async def connect(path: Path, clock: Clock) -> Market:
     return SandboxMarket(session, rules)
 
 
+FEATURES = frozenset({Feature.DISPATCH, Feature.METER, Feature.STATEMENT})
+
+
 class SandboxMarket:
-    """The venue behind `bidding.markets.Market`."""
+    """The venue behind `bidding.markets.Market`; one offer makes one document."""
 
     def __init__(self, session: Session, rules: Rules) -> None:
         self._session = session
-        self._rules = rules
+        self._products = {rules.product: rules}
+        self._venue = rules.venue
         self._pending: frozenset[str] = frozenset()
 
     @property
-    def rules(self) -> Rules:
-        """What it accepts."""
-        return self._rules
+    def products(self) -> Mapping[str, Rules]:
+        """What it buys."""
+        return self._products
 
-    def encode(self, offer: Offer) -> bytes:
-        """Write *offer* as a cumulative curve; what the venue has no word for travels in `note`."""
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What can be asked of it beside offers and awards."""
+        return FEATURES
+
+    def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:
+        """Return every offer by itself."""
+        return [(offer,) for offer in offers]
+
+    def encode(self, offers: Sequence[Offer]) -> bytes:
+        """Write the one of *offers* as a cumulative curve; what the venue has no word for travels in `note`."""
+        (offer,) = offers
         return wire.encode(offer)
 
-    def decode(self, document: bytes) -> Offer:
+    def decode(self, document: bytes) -> tuple[Offer, ...]:
         """Read back what `encode` wrote; raise `VenueError` on anything else."""
-        return wire.decode(document)
+        return (wire.decode(document),)
 
-    async def submit(self, document: bytes, offer_id: str) -> Receipt:
+    async def submit(self, document: bytes, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
         """Send *document* once and only once."""
-        response = await self._session.put(
-            f"/v1/offers/{quote(offer_id, safe='')}", document, self._session.settings.submit_timeout_s
-        )
+        del epoch  # it fences nobody yet
+        (offer,) = offers
+        response = await self._session.put(_path_of(offer.offer_id), document, self._session.settings.submit_timeout_s)
         raise_refusal(response)
         try:
-            return Receipt.model_validate_json(response.content)
+            return (Receipt.model_validate_json(response.content),)
         except ValidationError as error:
             raise UnknownOutcomeError(
-                f"the venue's answer to offer {offer_id} was not understood: {wire.why(error)}"
+                f"the venue's answer to offer {offer.offer_id} was not understood: {wire.why(error)}"
             ) from error
 
-    async def status(self, offer_id: str) -> Receipt | None:
-        """Ask what became of *offer_id*; None when the venue never took it."""
+    async def withdraw(self, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
+        """Take nothing back: no such request."""
+        del offers, epoch
+        return ()
+
+    async def status(self, offers: Sequence[Offer]) -> Mapping[str, Receipt]:
+        """Ask what became of each of *offers*."""
+        return {offer.offer_id: found for offer in offers if (found := await self._status(offer.offer_id)) is not None}
+
+    async def _status(self, offer_id: str) -> Receipt | None:
         try:
-            return await self._session.find(Receipt, f"/v1/offers/{quote(offer_id, safe='')}", "unknown_offer")
+            return await self._session.find(Receipt, _path_of(offer_id), "unknown_offer")
         except VenueError as error:
             raise UnknownOutcomeError(f"what became of offer {offer_id} is not known: {error}") from error
+
+    async def notices(self, resource: str) -> tuple[Notice, ...]:
+        """Return nothing: it takes nothing back."""
+        del resource
+        return ()
+
+    async def notify(self, shortfall: Shortfall, epoch: int) -> None:
+        """Say nothing: no such request."""
+        del shortfall, epoch
 
     async def awards(self, resource: str) -> tuple[Award, ...]:
         """Return all awards to *resource*, oldest first."""
@@ -117,11 +149,15 @@ class SandboxMarket:
         for text in sorted(pending - self._pending):
             log.info("not settled by the venue: %s", text)
         self._pending = pending
-        return found.ours(self._rules.venue) if found.lines else None
+        return found.ours(self._venue) if found.lines else None
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._session.close()
+
+
+def _path_of(offer_id: str) -> str:
+    return f"/v1/offers/{quote(offer_id, safe='')}"
 
 
 def _same_time(venue: wire.VenueClock, clock: Clock) -> None:
