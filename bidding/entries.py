@@ -122,6 +122,13 @@ class NotAwarded(Document):
     offer_id: str
 
 
+class Cancelled(Document):
+    """The venue took an offer back after it had accepted it; empty where none of ours stood under the key."""
+
+    notice: Notice
+    offer_id: str
+
+
 class Told(Document):
     """The venue knows of the shortfall, or will not hear of it."""
 
@@ -180,7 +187,7 @@ KINDS: dict[str, type[Document]] = {
     "receipt": Receipt,
     "refused": Refused,
     "found": Found,
-    "notice": Notice,
+    "cancelled": Cancelled,
     "shortfall": Shortfall,
     "told": Told,
     "award": Award,

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from bidding.chain import Record
 from bidding.entries import (
+    Cancelled,
     Commanded,
     Explained,
+    Found,
     Held,
     Intent,
     MeterReport,
@@ -51,6 +53,8 @@ class Ledger:
     awards: dict[str, Award] = field(default_factory=dict)
     dispatches: dict[str, Dispatch] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
+    found: dict[str, Found] = field(default_factory=dict)
+    """By offer: what the venue said last where it did not agree with us."""
     shortfalls: dict[str, Shortfall] = field(default_factory=dict)
     told: dict[str, Told] = field(default_factory=dict)
     """By shortfall: that the venue has heard of it."""
@@ -107,8 +111,10 @@ class Ledger:
     def _keep_word(self, document: Document) -> None:
         """Keep what was said about an offer beside the answers to it."""
         match document:
-            case Notice():
-                self.notices[document.notice_id] = document
+            case Cancelled():
+                self.notices[document.notice.notice_id] = document.notice
+            case Found():
+                self.found[document.offer_id] = document
             case Shortfall():
                 self.shortfalls[document.shortfall_id] = document
             case Told():
@@ -175,9 +181,6 @@ class Ledger:
         """Yield the offers that *document* speaks of."""
         if isinstance(document, Dispatch):
             yield from filter(None, [self._awarded(document.award_id)])
-        elif isinstance(document, Notice):
-            newest = self.newest(key_of(document), STANDING | CLEARED)
-            yield from [newest] if newest else []
         elif known := self.offers.get(getattr(document, "offer_id", "")):
             yield known
         elif (sent := self.documents.get(getattr(document, "document_id", ""))) and not sent.withdraws:

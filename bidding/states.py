@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bidding.entries import Absent, NotAwarded, Refused, Sent, Unknown
+from bidding.entries import Absent, Cancelled, NotAwarded, Refused, Sent, Unknown
 from bidding.markets import Notice, Receipt, Shortfall
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferState
@@ -99,7 +99,7 @@ CHANGES: dict[type[Document], Callable[[OfferRecord, Any], OfferRecord]] = {
     Absent: lambda record, _: replace(record, state=OfferState.INTENT, detail="the venue never saw it"),
     Receipt: _answered,
     Refused: lambda record, refused: replace(record, state=OfferState.REJECTED, detail=refused.reason),
-    Notice: lambda record, notice: replace(record, state=OfferState.CANCELLED, detail=notice.reason),
+    Cancelled: lambda record, entry: replace(record, state=OfferState.CANCELLED, detail=entry.notice.reason),
     NotAwarded: lambda record, _: replace(record, state=OfferState.NOT_AWARDED),
     Award: lambda record, _: replace(record, state=OfferState.AWARDED),
     Dispatch: lambda record, _: replace(record, state=OfferState.DISPATCHED),

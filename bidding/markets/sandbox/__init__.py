@@ -4,7 +4,8 @@ The sandbox venue, the reference to copy: capability data from the venue, pure e
 | request | repeated here? | a reply that does not come |
 |---|---|---|
 | queries | yes, a bounded number of times: they change nothing | `VenueError`; for `status` `UnknownOutcomeError` |
-| `submit` | never | `UnknownOutcomeError`: only `status` can tell |
+| `submit`, `withdraw` | never | `UnknownOutcomeError`: only `status` can tell |
+| `notify` | by who calls it: the same again changes nothing | `UnknownOutcomeError` |
 | `report_meter` | only after the venue said it does not hold the batch | asks; `UnknownOutcomeError` in the end |
 
 A connection that was refused is a `VenueError`: nothing was sent, so nothing was applied.
@@ -17,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 from pydantic import ValidationError
 
 from bidding.markets import Feature, Market, MeterReading, Notice, Receipt, Shortfall
@@ -30,30 +32,28 @@ from pipeline.settings import load
 
 log = logging.getLogger(__name__)
 
+VENUE = "sandbox"
+
 
 async def connect(path: Path, clock: Clock) -> Market:
     """Return the venue of ``[venue.sandbox]``, its rules fetched; raise `ConfigError` when its clock is not ours."""
     settings = load(path, "venue.sandbox", SandboxVenue)
     session = open_session(settings)
     try:
-        rules = await session.get(Rules, "/v1/rules")
+        traded = await session.get(wire.WireProducts, "/v1/products")
         _same_time(await session.get(wire.VenueClock, "/v1/clock"), clock)
     except BaseException:  # a cancellation too: no connection may be left half-open
         await session.close()
         raise
-    return SandboxMarket(session, rules)
-
-
-FEATURES = frozenset({Feature.DISPATCH, Feature.METER, Feature.STATEMENT})
+    return SandboxMarket(session, traded.products)
 
 
 class SandboxMarket:
     """The venue behind `bidding.markets.Market`; one offer makes one document."""
 
-    def __init__(self, session: Session, rules: Rules) -> None:
+    def __init__(self, session: Session, products: Iterable[Rules]) -> None:
         self._session = session
-        self._products = {rules.product: rules}
-        self._venue = rules.venue
+        self._products = {rules.product: rules for rules in products}
         self._pending: frozenset[str] = frozenset()
 
     @property
@@ -63,8 +63,8 @@ class SandboxMarket:
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What can be asked of it beside offers and awards."""
-        return FEATURES
+        """Everything there is."""
+        return frozenset(Feature)
 
     def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:
         """Return every offer by itself."""
@@ -81,40 +81,44 @@ class SandboxMarket:
 
     async def submit(self, document: bytes, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
         """Send *document* once and only once."""
-        del epoch  # it fences nobody yet
         (offer,) = offers
-        response = await self._session.put(_path_of(offer.offer_id), document, self._session.settings.submit_timeout_s)
-        raise_refusal(response)
-        try:
-            return (Receipt.model_validate_json(response.content),)
-        except ValidationError as error:
-            raise UnknownOutcomeError(
-                f"the venue's answer to offer {offer.offer_id} was not understood: {wire.why(error)}"
-            ) from error
+        timeout_s = self._session.settings.submit_timeout_s
+        return (_receipt(offer, await self._session.put(_path_of(offer), document, timeout_s, epoch)),)
 
     async def withdraw(self, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
-        """Take nothing back: no such request."""
-        del offers, epoch
-        return ()
+        """Take the one offer back, once and only once."""
+        (offer,) = offers
+        timeout_s = self._session.settings.submit_timeout_s
+        return (_receipt(offer, await self._session.delete(_path_of(offer), timeout_s, epoch)),)
 
     async def status(self, offers: Sequence[Offer]) -> Mapping[str, Receipt]:
-        """Ask what became of each of *offers*."""
-        return {offer.offer_id: found for offer in offers if (found := await self._status(offer.offer_id)) is not None}
+        """
+        Ask what became of each of *offers*.
 
-    async def _status(self, offer_id: str) -> Receipt | None:
+        Left out is one that the venue never saw, one that it holds in other words than ours, and one in whose place a
+        later revision stands.
+        """
+        found = {offer.offer_id: await self._status(offer) for offer in offers}
+        return {name: receipt for name, receipt in found.items() if receipt is not None}
+
+    async def _status(self, offer: Offer) -> Receipt | None:
         try:
-            return await self._session.find(Receipt, _path_of(offer_id), "unknown_offer")
+            held = await self._session.find(wire.WireReceipt, _path_of(offer), "unknown_offer")
         except VenueError as error:
-            raise UnknownOutcomeError(f"what became of offer {offer_id} is not known: {error}") from error
+            raise UnknownOutcomeError(f"what became of offer {offer.offer_id} is not known: {error}") from error
+        ours = held is not None and held.sha256 in {"", sha256(wire.encode(offer)).hexdigest()}
+        return held.ours() if held is not None and ours and held.replaced_by is None else None
 
     async def notices(self, resource: str) -> tuple[Notice, ...]:
-        """Return nothing: it takes nothing back."""
-        del resource
-        return ()
+        """Return what the venue took back of *resource*, oldest first."""
+        found = await self._session.get(wire.WireNotices, "/v1/notices", resource=resource)
+        return tuple(notice.ours() for notice in found.notices)
 
     async def notify(self, shortfall: Shortfall, epoch: int) -> None:
-        """Say nothing: no such request."""
-        del shortfall, epoch
+        """Tell the venue that less will be there; it takes the same again as one."""
+        path = f"/v1/shortfalls/{quote(shortfall.shortfall_id, safe='')}"
+        timeout_s = self._session.settings.submit_timeout_s
+        raise_refusal(await self._session.put(path, wire.shortfall_document(shortfall), timeout_s, epoch))
 
     async def awards(self, resource: str) -> tuple[Award, ...]:
         """Return all awards to *resource*, oldest first."""
@@ -149,15 +153,26 @@ class SandboxMarket:
         for text in sorted(pending - self._pending):
             log.info("not settled by the venue: %s", text)
         self._pending = pending
-        return found.ours(self._venue) if found.lines else None
+        return found.ours(VENUE) if found.lines else None
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._session.close()
 
 
-def _path_of(offer_id: str) -> str:
-    return f"/v1/offers/{quote(offer_id, safe='')}"
+def _path_of(offer: Offer) -> str:
+    return f"/v1/offers/{quote(offer.offer_id, safe='')}"
+
+
+def _receipt(offer: Offer, response: httpx.Response) -> Receipt:
+    """Return the receipt in the answer to a request about *offer*; raise what any other answer means."""
+    raise_refusal(response)
+    try:
+        return wire.WireReceipt.model_validate_json(response.content).ours()
+    except ValidationError as error:
+        raise UnknownOutcomeError(
+            f"the venue's answer to offer {offer.offer_id} was not understood: {wire.why(error)}"
+        ) from error
 
 
 def _same_time(venue: wire.VenueClock, clock: Clock) -> None:

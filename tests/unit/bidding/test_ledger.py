@@ -10,6 +10,7 @@ from bidding.chain import chained
 from bidding.entries import (
     KIND_OF,
     Absent,
+    Cancelled,
     Explained,
     Held,
     Intent,
@@ -196,8 +197,11 @@ def notice() -> Notice:
     )
 
 
-def test_a_notice_cancels_the_newest_that_stands() -> None:
-    book = after(intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"), notice())
+def test_a_notice_cancels_the_offer_that_it_was_found_to_mean() -> None:
+    cancelled = Cancelled(notice=notice(), offer_id="rev-2")
+    book = after(
+        intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"), cancelled
+    )
 
     assert (book.offers["rev-2"].state, book.offers["rev-2"].detail) == (OfferState.CANCELLED, "outage")
     assert book.offers["rev-1"].state is OfferState.SUPERSEDED
