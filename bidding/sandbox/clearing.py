@@ -66,7 +66,8 @@ DEMAND_SHARE = (Decimal("0.40"), Decimal("0.95"))
 _CENT = Decimal("0.01")
 
 
-def _between(bounds: tuple[Decimal, Decimal], seed: int, name: str) -> Decimal:
+def between(bounds: tuple[Decimal, Decimal], seed: int, name: str) -> Decimal:
+    """Return a draw within *bounds*, to the hundredth."""
     low, high = bounds
     return (low + (high - low) * Decimal(uniform(seed, name))).quantize(_CENT)
 
@@ -76,8 +77,8 @@ def other_bidders(seed: int, interval: str) -> tuple[Step, ...]:
     return tuple(
         Step(
             f"simulated-{number}",
-            _between(BIDDER_MW, seed, f"mw|{interval}|{number}"),
-            _between(BIDDER_PRICE, seed, f"price|{interval}|{number}"),
+            between(BIDDER_MW, seed, f"mw|{interval}|{number}"),
+            between(BIDDER_PRICE, seed, f"price|{interval}|{number}"),
         )
         for number in range(BIDDERS)
     )
@@ -86,4 +87,4 @@ def other_bidders(seed: int, interval: str) -> tuple[Step, ...]:
 def demand(seed: int, interval: str) -> Decimal:
     """Return the simulated demand for reduction in *interval*, MW: a share of what the others offer."""
     supply = sum((step.mw for step in other_bidders(seed, interval)), Decimal(0))
-    return (supply * _between(DEMAND_SHARE, seed, f"demand|{interval}")).quantize(_CENT)
+    return (supply * between(DEMAND_SHARE, seed, f"demand|{interval}")).quantize(_CENT)
