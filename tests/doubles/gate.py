@@ -1,9 +1,11 @@
 """Small builders for the rule layer and the gate: a situation in which the builders' offer leaves by itself."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from doubles.builders import GATE_MARGIN, NOON, offer, rules
@@ -14,6 +16,7 @@ from bidding.gate.settings import Limits
 from bidding.gate.situation import Flexibility, Situation
 from bidding.offers import offer_id
 from bidding.products import Rules
+from bidding.rules import Refusal
 from bidding.signing import public_bytes
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer, OfferStep
@@ -83,3 +86,18 @@ def named(cases: Mapping[str, object], rules_there: tuple[object, ...]) -> tuple
     """Return the names of the rules without a case, and of the cases without a rule."""
     names = {getattr(rule, "__name__", "") for rule in rules_there}
     return names - set(cases), set(cases) - names
+
+
+def table() -> dict[str, tuple[str, str]]:
+    """Return what the gate's README says of every rule: what it asks, and its source."""
+    lines = (Path(__file__).parents[2] / "bidding" / "gate" / "README.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return {row[0].strip("`"): (row[1], row[2]) for row in rows if len(row) == 3}
+
+
+def written_down(rule: object, refusal: Refusal) -> bool:
+    """Tell whether the README has the rule's own words and a source that its refusal names."""
+    text, source = table()[getattr(rule, "__name__", "")]
+    figures = re.findall(r"`([^`]*)`", source) if not source.startswith("the duty's") else [": "]
+    own = (rule.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    return text == own and any(figure in refusal.source for figure in figures or ["firmwatt"])

@@ -81,8 +81,8 @@ def test_the_reason_is_in_words() -> None:
     )
 
 
-def message(age_s: float, **changes: object) -> SiteCapacity:
-    return capacity(NOON - age_s * SECOND, pool(Tier.T3, 1000, 500), **changes)
+def message(age_s: float, load_kw: float | None = None, **changes: object) -> SiteCapacity:
+    return capacity(NOON - age_s * SECOND, pool(Tier.T3, 1000, 500), load_kw=load_kw, **changes)
 
 
 def test_what_is_seen_is_the_best_message_of_the_last_ten_seconds() -> None:

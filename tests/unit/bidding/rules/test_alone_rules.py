@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from doubles.builders import rules, step
-from doubles.gate import limits, minutes, named, other, situation
+from doubles.gate import limits, minutes, named, other, situation, written_down
 
 from bidding.gate.judge import ALONE_RULES
 from bidding.gate.situation import Situation
@@ -63,6 +63,7 @@ def test_a_document_above_a_limit_says_by_how_much_and_which_setting(rule: Rule[
     assert refusal.rule == rule.__name__
     assert above.says in refusal.detail
     assert refusal.source == f"[bidding.limits] {next(iter(above.limit))}"
+    assert written_down(rule, refusal)
 
 
 @pytest.mark.parametrize("rule", ALONE_RULES, ids=lambda rule: rule.__name__)

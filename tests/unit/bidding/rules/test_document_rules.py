@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from doubles.builders import INTERVAL, rules
-from doubles.gate import named, other
+from doubles.gate import named, other, written_down
 
 from bidding.rules import DOCUMENT_RULES, Sheet, check_document
 from bidding.rules.refusal import Rule, apply
@@ -63,6 +63,7 @@ def test_a_broken_rule_names_itself_its_source_and_what_to_do(rule: Rule[Sheet])
     assert refusal.rule == rule.__name__
     assert broken.says in refusal.detail
     assert broken.source in refusal.source
+    assert written_down(rule, refusal)
 
 
 @pytest.mark.parametrize("rule", DOCUMENT_RULES, ids=lambda rule: rule.__name__)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from doubles.builders import GATE_MARGIN, INTERVAL, MINUTE, NOON, SECOND, offer, rules, step
-from doubles.gate import named, other
+from doubles.gate import named, other, written_down
 
 from bidding.products import Gate, Pause, Rules, Shape
 from bidding.rules import OFFER_RULES, Case, check, check_case
@@ -120,6 +120,7 @@ def test_a_broken_rule_names_itself_its_source_and_what_to_do(rule: Rule[Case]) 
     assert broken.says in refusal.detail
     assert broken.source in refusal.source
     assert refusal.offer_id == broken.offer.offer_id
+    assert written_down(rule, refusal)
 
 
 @pytest.mark.parametrize("rule", OFFER_RULES, ids=lambda rule: rule.__name__)

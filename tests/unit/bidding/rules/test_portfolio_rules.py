@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from doubles.builders import INTERVAL, rules, step
-from doubles.gate import flexibility, limits, minutes, named, other, situation
+from doubles.gate import flexibility, limits, minutes, named, other, situation, written_down
 
 from bidding.gate.judge import PORTFOLIO_RULES
 from bidding.gate.settings import Collars, Effect, Obligation
@@ -202,6 +202,7 @@ def test_a_broken_rule_names_itself_its_source_and_what_to_do(rule: Rule[Portfol
     assert refusal.rule == rule.__name__
     assert broken.says in refusal.detail
     assert broken.source in refusal.source
+    assert written_down(rule, refusal)
 
 
 @pytest.mark.parametrize("rule", PORTFOLIO_RULES, ids=lambda rule: rule.__name__)
