@@ -67,6 +67,12 @@ CASES = {
     "currency": Broken(other(currency="EUR"), "price it in USD", "currency"),
     "curve_shape": Broken(other(step("0.1", "20"), step("0.1", "19.99", T2)), "19.99 USD/MWh follows 20", "shape"),
     "max_steps": Broken(other(), "1 more than the 1 it takes", "max_steps", rules(max_steps=1)),
+    "max_points": Broken(
+        other(step("0.1", "20"), step("0.1", "10", T2)),
+        "3 points are 1 more than the 2 it takes",
+        "max_points",
+        rules(shape=Shape.FALLING, first_quantity_zero=True, max_points=2),
+    ),
     "equal_steps": Broken(
         other(step("0.1", "20"), step("0.1", "20", T2)),
         "3 points in a row have the price 20, at most 2 may",
@@ -152,7 +158,7 @@ def test_figures_that_are_no_numbers_are_all_that_is_said() -> None:
 
 
 def test_the_citation_of_the_figure_is_the_source_and_says_when_it_is_unverified() -> None:
-    """`cited` comes first, then the source that names the figure, then all of them."""
+    """`cited` comes first, then the source that lists the figure, then the only one there is."""
     late = rules(min_mw="1", cited={"min_mw": "BPM 026, section 4"}, unverified=("min_mw",))
     listed = rules(min_mw="1", sources=("max_mw: a", "min_mw, block_mw: tariff 4.13.5"))
 
@@ -161,6 +167,7 @@ def test_the_citation_of_the_figure_is_the_source_and_says_when_it_is_unverified
 
     assert source(late) == "sandbox/energy-dr min_mw: BPM 026, section 4 (unverified)"
     assert source(listed) == "sandbox/energy-dr min_mw: min_mw, block_mw: tariff 4.13.5"
+    assert source(rules(min_mw="1", sources=("a", "b"))).endswith("min_mw: not cited, see the products of sandbox")
     assert source(rules(min_mw="1")) == "sandbox/energy-dr min_mw: simulated"
 
 

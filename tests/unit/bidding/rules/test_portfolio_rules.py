@@ -1,5 +1,6 @@
 """Rules over everything that stands and everything new: power, work, exposure, sanity."""
 
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -264,6 +265,45 @@ def test_regulation_down_is_load_to_be_added_and_takes_none_that_can_be_let_go()
 
     assert broken(known, megawatts("1", product="down")) == []
     assert broken(known, megawatts("1.01", product="down")) == ["promised_twice"]
+
+
+def test_what_is_sold_in_both_directions_takes_power_of_both() -> None:
+    """1 MW of symmetric regulation leaves nothing to let go, and nothing to add."""
+    both, down = rules(product="both", symmetric=True), rules(product="down", family=Family.REGULATION_DOWN)
+    known = situation(rules(), both, down, standing=(megawatts("0.95", product="both"),))
+
+    assert broken(known, megawatts("0.05")) == broken(known, megawatts("0.05", product="down")) == []
+    assert broken(known, megawatts("0.06")) == ["promised_twice"]
+    assert broken(known, megawatts("0.06", product="down")) == ["promised_twice"]
+
+
+def test_a_site_without_a_limit_of_ramp_or_work_has_none() -> None:
+    free = Flexibility(firm_kw=flexibility().firm_kw, ramp_kw_per_s=math.inf, deferrable_kwh=math.inf)
+    unknown = replace(free, ramp_kw_per_s=math.nan, deferrable_kwh=math.nan)
+
+    assert broken(market(flexibility={"site-1": free}), megawatts("1", product="spin")) == []
+    assert broken(market(flexibility={"site-1": unknown}), megawatts("1", product="spin")) == ["deferrable", "ramp"]
+
+
+def test_the_price_of_standing_ready_may_lie_below_the_cost_of_being_called() -> None:
+    """Ready for 1 $ per MW and hour, 10 $ a MWh when called."""
+    ready = rules(product="spin", per="MW-h")
+    cheap = other(step("0.1", "10").model_copy(update={"price_per_mwh": Decimal(1)}), product="spin")
+
+    assert broken(situation(ready), cheap) == []
+    assert broken(situation(rules(product="spin")), cheap) == ["price_against_cost"]
+
+
+@pytest.mark.parametrize(
+    ("per", "at_stake"), [("MWh", "150.00"), ("MW-h", "150.00"), ("MW-day", "6.25"), ("MW-block", "150.00")]
+)
+def test_money_is_counted_by_what_a_price_is_for(per: str, at_stake: str) -> None:
+    """0.1 MW for an hour at a cap of 1,000 × 1.5: 150 $ by the hour or the block, a 24th of it by the day."""
+    known = situation(rules(per=per), limits=limits(resource_day_money="0"))
+
+    (refusal,) = refusals(known, megawatts("0.1", "10", interval=minutes(5, 60)))
+
+    assert f"r1 2026-07-23: {at_stake} USD at stake" in refusal.detail
 
 
 def test_what_answers_faster_counts_against_the_slower_too() -> None:
