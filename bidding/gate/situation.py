@@ -24,8 +24,9 @@ class Flexibility:
     firm_up_kw: Mapping[Interval, float] = field(default_factory=dict)
     """Load that can certainly be added, for regulation down."""
     ramp_kw_per_s: float = 0.0
+    """Infinite: it is no limit."""
     deferrable_kwh: float = 0.0
-    """Work that can wait, by local day."""
+    """Work that can wait, by local day; infinite: it is no limit."""
 
 
 @dataclass(frozen=True)

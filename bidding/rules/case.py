@@ -39,6 +39,11 @@ class Case:
         return cls(offer, rules, now, margin, own)
 
     @property
+    def unit(self) -> str:
+        """What a price is in: ``USD/MWh``."""
+        return f"{self.rules.currency}/{self.rules.per}"
+
+    @property
     def start_local(self) -> datetime:
         """The interval's start by the venue's wall clock."""
         return self.offer.interval.start.astimezone(ZoneInfo(self.rules.timezone))

@@ -33,8 +33,13 @@ class Promise:
 
     @property
     def is_up(self) -> bool:
-        """It is more load that is promised, not less."""
-        return self.rules is not None and self.rules.family is Family.REGULATION_DOWN
+        """More load is promised, or both more and less."""
+        return self.rules is not None and (self.rules.family is Family.REGULATION_DOWN or self.rules.symmetric)
+
+    @property
+    def is_down(self) -> bool:
+        """Less load is promised."""
+        return self.rules is None or self.rules.symmetric or self.rules.family is not Family.REGULATION_DOWN
 
     @property
     def response_s(self) -> float | None:
@@ -104,7 +109,7 @@ class Portfolio:
             Segment(site, interval, is_up, active)
             for site, promises in self.by_site.items()
             for is_up in (False, True)
-            for interval, active in swept([p for p in promises if p.is_up is is_up])
+            for interval, active in swept([p for p in promises if (p.is_up if is_up else p.is_down)])
             if any(id(promise.offer) in new for promise in active)
         )
 

@@ -60,7 +60,13 @@ def apply(rules: Iterable[Rule[C]], case: C) -> tuple[Refusal, ...]:
 
 def cited(rules: Rules, figure: str) -> str:
     """Return where *figure* of a product stands, and whether that was checked."""
-    named = (source for source in rules.sources if figure in source.partition(":")[0])
-    source = rules.cited.get(figure) or next(named, "") or "; ".join(rules.sources) or "no source given"
+    source = rules.cited.get(figure) or _listed(rules, figure) or f"not cited, see the products of {rules.venue}"
     doubt = " (unverified)" if figure in rules.unverified and "unverified" not in source else ""
     return f"{rules.venue}/{rules.product} {figure}: {source}{doubt}"
+
+
+def _listed(rules: Rules, figure: str) -> str:
+    """Return the source that begins with the figures it is for, or the only one there is."""
+    heads = ((source, source.partition(":")[0].split(",")) for source in rules.sources)
+    named = (source for source, figures in heads if figure in map(str.strip, figures))
+    return next(named, rules.sources[0] if len(rules.sources) == 1 else "")

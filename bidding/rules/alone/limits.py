@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
+from bidding.rules.amounts import peak_mw, worst_case
 from bidding.rules.case import key_of
 from bidding.rules.moves import largest_price_move
-from bidding.rules.portfolio.exposure import peak_mw, worst_case
 from bidding.rules.portfolio_view import Portfolio, Promise
 from bidding.rules.refusal import Breach
 

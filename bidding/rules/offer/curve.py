@@ -11,7 +11,7 @@ from bidding.rules.refusal import Breach, cited
 
 def curve_shape(case: Case) -> Iterator[Breach]:
     """Require prices that never fall along an offer, never rise along a bid, one price where one is taken."""
-    shape, unit = case.rules.shape, f"{case.rules.currency}/MWh"
+    shape, unit = case.rules.shape, case.unit
     if shape is Shape.SINGLE and len(case.offer.steps) > 1:
         text = f"{len(case.offer.steps)} steps where all of it has one price; offer it at the dearest, {unit}"
         yield Breach(text, cited(case.rules, "shape"), case.offer.offer_id)
@@ -30,6 +30,14 @@ def max_steps(case: Case) -> Iterator[Breach]:
     if have > most:
         text = f"{have} steps are {have - most} more than the {most} it takes; join neighbours at the dearer price"
         yield Breach(text, cited(case.rules, "max_steps"), case.offer.offer_id)
+
+
+def max_points(case: Case) -> Iterator[Breach]:
+    """Require no more points than the venue's own curve may have, the one at 0 MW included."""
+    have, most = len(_points(case)), case.rules.max_points
+    if most is not None and have > most:
+        text = f"{have} points are {have - most} more than the {most} it takes; join neighbours at the dearer price"
+        yield Breach(text, cited(case.rules, "max_points"), case.offer.offer_id)
 
 
 def equal_steps(case: Case) -> Iterator[Breach]:

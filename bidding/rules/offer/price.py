@@ -8,7 +8,7 @@ from bidding.rules.refusal import Breach, cited
 
 def price_tick(case: Case) -> Iterator[Breach]:
     """Require whole ticks of price."""
-    tick, unit = case.rules.price_tick, f"{case.rules.currency}/MWh"
+    tick, unit = case.rules.price_tick, case.unit
     for step in case.offer.steps:
         if step.price_per_mwh % tick:
             text = f"{step.price_per_mwh} {unit} is no multiple of {tick}; round the price up to the tick"
@@ -17,7 +17,7 @@ def price_tick(case: Case) -> Iterator[Breach]:
 
 def price_range(case: Case) -> Iterator[Breach]:
     """Require prices between the venue's floor and cap."""
-    floor, cap, unit = case.rules.price_floor, case.rules.price_cap, f"{case.rules.currency}/MWh"
+    floor, cap, unit = case.rules.price_floor, case.rules.price_cap, case.unit
     for step in case.offer.steps:
         price = step.price_per_mwh
         if price < floor:
@@ -30,7 +30,7 @@ def price_range(case: Case) -> Iterator[Breach]:
 
 def net_benefits(case: Case) -> Iterator[Breach]:
     """Require a price that the net benefits test lets a venue buy demand response at."""
-    least, unit = case.rules.net_benefits_floor, f"{case.rules.currency}/MWh"
+    least, unit = case.rules.net_benefits_floor, case.unit
     for step in case.offer.steps:
         if least is not None and step.price_per_mwh < least:
             short = least - step.price_per_mwh

@@ -17,7 +17,7 @@ def deferrable(portfolio: Portfolio) -> Iterator[Breach]:
     for site in portfolio.by_site:
         limit_kwh = portfolio.situation.flexibility.get(site, NOTHING).deferrable_kwh
         for day in sorted(portfolio.days(offer for offer in portfolio.offers if offer.site == site)):
-            promises = [p for p in portfolio.of_day(day) if p.offer.site == site and not p.is_up]
+            promises = [p for p in portfolio.of_day(day) if p.offer.site == site and p.is_down]
             needed_kwh = _called_kwh(promises)
             if not needed_kwh <= limit_kwh:
                 text = (

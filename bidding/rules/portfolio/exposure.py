@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 from bidding.gate.settings import Limits
-from bidding.rules.portfolio_view import Portfolio, Promise, swept
+from bidding.rules.amounts import expected_loss, peak_mw, worst_case
+from bidding.rules.portfolio_view import Portfolio, Promise
 from bidding.rules.refusal import Breach
 
 LIMITS = "[bidding.limits]"
@@ -39,38 +40,6 @@ def expected_money(portfolio: Portfolio) -> Iterator[Breach]:
     """Limit the expected loss of one resource's local day."""
     limit = portfolio.situation.limits.expected_day_money
     yield from _over_money(portfolio, lambda p: p.offer.resource, limit, "expected_day_money", expected_loss)
-
-
-def worst_case(promise: Promise, limits: Limits) -> Decimal:
-    """
-    Return what it costs to deliver nothing of *promise*: MW × hours × price × shortfall factor.
-
-    Where the product's factor is below 1 a missing MWh counts once: the revenue is lost whatever the penalty.
-    """
-    offer, rules = promise.offer, promise.rules
-    dearest = max(abs(step.price_per_mwh) for step in offer.steps)
-    price = max(dearest, rules.price_cap) if rules and limits.worst_price == "cap" else dearest
-    factor = max(Decimal(1), rules.shortfall_factor) if rules else Decimal(1)
-    return offer.quantity_mw * _hours(promise) * price * factor
-
-
-def expected_loss(promise: Promise, _limits: Limits) -> Decimal:
-    """Return what non-delivery costs at the offered price, times the share that confidence leaves open."""
-    offer, rules = promise.offer, promise.rules
-    factor = max(Decimal(1), rules.shortfall_factor) if rules else Decimal(1)
-    open_share = Decimal(1) - Decimal(repr(min(1.0, max(0.0, offer.confidence))))
-    per_hour = sum((step.quantity_mw * abs(step.price_per_mwh) for step in offer.steps), Decimal(0))
-    return per_hour * _hours(promise) * factor * open_share
-
-
-def peak_mw(promises: Iterable[Promise]) -> Decimal:
-    """Return the most that *promises* add up to at any instant, whether or not they share power."""
-    sums = (sum((p.offer.quantity_mw for p in active), Decimal(0)) for _, active in swept(list(promises)))
-    return max(sums, default=Decimal(0))
-
-
-def _hours(promise: Promise) -> Decimal:
-    return Decimal(int(promise.offer.interval.length.total_seconds())) / 3600
 
 
 def _over_power(portfolio: Portfolio, group: Group, limit: Decimal, key: str) -> Iterator[Breach]:

@@ -5,8 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from bidding.gate.settings import Effect, Obligation
-from bidding.products import Family
-from bidding.rules.portfolio_view import NOTHING, Portfolio, Segment, needed_mw
+from bidding.rules.portfolio_view import NOTHING, Portfolio, Promise, Segment, needed_mw
 from bidding.rules.refusal import Breach, cited
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer
@@ -35,7 +34,8 @@ def ramp(portfolio: Portfolio) -> Iterator[Breach]:
         for seconds in times:
             quick = [p for p in segment.promises if p.response_s is not None and p.response_s <= seconds]
             needed = needed_mw(quick)
-            reach = Decimal(repr(kw_per_s * seconds if kw_per_s > 0 else 0.0)) / KW_PER_MW
+            reach_kw = kw_per_s * seconds
+            reach = Decimal(repr(reach_kw if reach_kw > 0 else 0.0)) / KW_PER_MW
             if needed > reach:
                 slowest = next(p.rules for p in quick if p.response_s == seconds and p.rules)
                 text = (
@@ -53,7 +53,9 @@ def held_long_enough(portfolio: Portfolio) -> Iterator[Breach]:
         if rules is None or rules.duration_s is None or timedelta(seconds=rules.duration_s) <= offer.interval.length:
             continue
         held = Interval(offer.interval.start, offer.interval.start + timedelta(seconds=rules.duration_s))
-        firm = portfolio.firm_mw(offer.site, held, is_up=rules.family is Family.REGULATION_DOWN)
+        promise = Promise(offer, rules)
+        ways = [is_up for is_up, is_promised in ((False, promise.is_down), (True, promise.is_up)) if is_promised]
+        firm = min(portfolio.firm_mw(offer.site, held, is_up=is_up) for is_up in ways)
         if offer.quantity_mw > firm:
             text = (
                 f"{_named(offer)}: a call may last {rules.duration_s:g} s, {firm} MW are firm that long, "

@@ -13,9 +13,12 @@ COLLARS, LIMITS = "[bidding.collars]", "[bidding.limits]"
 
 
 def price_against_cost(portfolio: Portfolio) -> Iterator[Breach]:
-    """Require a price near what the step costs in tokens, credits and restarts."""
+    """Require a price of energy near what the step costs in tokens, credits and restarts."""
     collars = portfolio.situation.collars
     for offer in portfolio.offers:
+        rules = portfolio.situation.products.get((offer.venue, offer.product))
+        if rules is not None and rules.per != "MWh":
+            continue  # the price of standing ready is no price of energy, and may lie below its cost
         unit = f"{offer.currency}/MWh"
         for step in offer.steps:
             cost, price = _cost(step), step.price_per_mwh
