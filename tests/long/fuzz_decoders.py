@@ -96,7 +96,7 @@ def _child(wanted: argparse.Namespace, name: str, seeds: list[bytes], seconds: f
 def _why(text: str) -> str:
     """Return the line of the child's errors that says what went wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if "DecoderError" in line or "ERROR:" in line]
+    told = [line for line in lines if "DecoderError:" in line] or [line for line in lines if "ERROR:" in line]
     return (told or lines or ["no reason was given"])[0]
 
 
