@@ -37,7 +37,8 @@ PRODUCTS: Mapping[str, Kind] = {
 }
 MARKETS = ("day-ahead", "real-time")
 OFFERED = "Economic"
-MW_STEP, PRICE_TICK, PRICE_BOUND = Decimal("0.1"), Decimal("0.01"), Decimal("9999.99")
+MW_STEP, MW_BOUND = Decimal("0.1"), Decimal("99999999.9")
+PRICE_TICK, PRICE_BOUND = Decimal("0.01"), Decimal("9999.99")
 """`RealEnergy` and `MarketPrice` of MUI 3.3.0."""
 RESERVE_STEPS, ENERGY_STEPS = 3, 10
 """`maxItems` of the curves, MUI 3.3.0."""

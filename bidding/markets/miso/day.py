@@ -24,9 +24,7 @@ def hour_of(interval: Interval) -> tuple[date, int]:
     """Return the market day and the hour ending that *interval* is; raise `ValueError` where it is no market hour."""
     start = interval.start.astimezone(EST)
     if interval.length != HOUR or (start.minute, start.second, start.microsecond) != (0, 0, 0):
-        raise ValueError(
-            f"{interval.start.isoformat()} to {interval.end.isoformat()} is no whole hour of MISO's market"
-        )
+        raise ValueError(f"{interval.start.isoformat()} to {interval.end.isoformat()} is no market hour of MISO's")
     return start.date(), start.hour + 1
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from bidding.markets.miso.cells import (
     ENERGY,
+    MW_BOUND,
     MW_STEP,
     PRICE_BOUND,
     PRICE_TICK,
@@ -48,11 +49,14 @@ def _curve(offer: Offer, title: str, most: int, *, one_block: bool) -> Iterator[
     steps = offer.steps
     if len(steps) > most == 1 and one_block:
         yield (
-            f"{offer.resource} is a {title}: its energy is one block with one price (targetDemandReductionMW, {SOURCE}); "
-            f"offer one step instead of {len(steps)}, or register it as type II"
+            f"{offer.resource} is a {title}: its energy is one block with one price "
+            f"(targetDemandReductionMW, {SOURCE}); offer one step, not {len(steps)}, or register it as type II"
         )
     elif len(steps) > most:
         yield f"{offer.resource}: a curve of {offer.product} has at most {most} segments, not {len(steps)} ({SOURCE})"
+    if offer.quantity_mw > MW_BOUND:
+        yield f"{offer.resource}: {offer.quantity_mw} MW are above {MW_BOUND} ({SOURCE}, RealEnergy)"
+        return
     for step in steps:
         if step.quantity_mw % MW_STEP:
             yield f"{offer.resource}: {step.quantity_mw} MW is not a multiple of {MW_STEP} ({SOURCE}, RealEnergy)"

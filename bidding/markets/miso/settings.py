@@ -129,8 +129,8 @@ def tls(settings: MisoVenue) -> ssl.SSLContext:
         context.load_cert_chain(settings.certificate_file, settings.key_file, password=_refuse_password)
     except (OSError, ssl.SSLError, ValueError) as error:
         raise ConfigError(
-            f"[venue.miso] certificate_file {settings.certificate_file} and key_file {settings.key_file} cannot be used "
-            f"together: {_reason(error)}"
+            f"[venue.miso] certificate_file {settings.certificate_file} and key_file {settings.key_file} "
+            f"cannot be used together: {_reason(error)}"
         ) from error
     return context
 

@@ -33,13 +33,7 @@ def read(content: bytes, largest: int) -> JsonValue:
     if len(content) > largest:
         raise VenueError(f"{len(content)} bytes of JSON are too many, at most {largest} are read")
     try:
-        value: JsonValue = json.loads(
-            content.decode(),
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_constant,
-        )
+        value: JsonValue = json.loads(content.decode(), **_HOOKS)
         _refuse_deep(value)
     except (ValueError, RecursionError) as error:
         raise VenueError(f"not JSON as we read it: {line(error)}") from error
@@ -114,3 +108,11 @@ def _number(text: str) -> Decimal:
 
 def _constant(text: str) -> Decimal:
     raise ValueError(f"{text} is no number")
+
+
+_HOOKS: dict[str, Any] = {
+    "object_pairs_hook": _object,
+    "parse_int": _integer,
+    "parse_float": _number,
+    "parse_constant": _constant,
+}

@@ -49,14 +49,14 @@ class Specification:
 
     def __init__(self, shared: Path) -> None:
         with (shared / SPECIFICATION).open(encoding="utf-8") as file:
-            self.document = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
+            self.document = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         components = self.document["components"]
         self.open = {"schemas": _schema(components["schemas"], close=False)}
         self.closed = {"schemas": _schema(components["schemas"], close=True)}
         self.operations = tuple(self._operations())
 
     def complaints(self, schema: dict[str, Any], value: object, *, closed: bool) -> list[str]:
-        """Return what is wrong with *value* under *schema* of this document, each as one line; nothing if it is valid."""
+        """Return what is wrong with *value* under *schema* of this document, one line each; nothing if it is valid."""
         root = self.closed if closed else self.open
         validator = Draft7Validator({"allOf": [_schema(schema, close=closed)], "components": root})
         return [_told(error) for error in validator.iter_errors(value)]
@@ -82,7 +82,7 @@ class Specification:
             entry["operationId"],
             parameters,
             _json(body) if body else None,
-            {code: _json(one) for code, one in responses.items() if "content" in one},
+            {code: _json(one) for code, one in responses.items() if "application/json" in one.get("content", {})},
         )
 
     def _resolved(self, entry: dict[str, Any]) -> dict[str, Any]:
