@@ -28,6 +28,7 @@ from bidding.markets.miso.cells import (
     cells,
     core,
     daily,
+    gone,
     holds,
     places,
     points,
@@ -66,6 +67,14 @@ class Book:
         curve = points(offer)
         return any(
             self.matches(offer.resource, market, hour_of(offer.interval)[1], core(type_name, place, kind, curve))
+            for place in places(type_name, kind)
+        )
+
+    def gone(self, offer: Offer, market: str) -> bool:
+        """Tell whether the book says that *offer* was taken back: no curve, and a status that sells nothing."""
+        type_name, kind = self.types.get(offer.resource), PRODUCTS[offer.product]
+        return type_name is not None and any(
+            self.matches(offer.resource, market, hour_of(offer.interval)[1], gone(type_name, place, kind))
             for place in places(type_name, kind)
         )
 

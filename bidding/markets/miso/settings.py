@@ -1,11 +1,11 @@
 """``[venue.miso]``: where MISO's Market User Interface is, who we are to it, and what our resources are there."""
 
-import re
 import ssl
 import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
+import httpx
 from msgspec import Meta
 
 from pipeline.errors import ConfigError
@@ -13,6 +13,8 @@ from pipeline.settings import Positive, Section
 
 OWNER_ONLY = 0o600
 NAME = "miso"
+PLAIN = "^[!-~]*$"
+"""Printable ASCII: what a header may hold."""
 
 Money = Annotated[float, Meta(ge=0, le=9999.99)]
 """Dollars, to the cent."""
@@ -72,9 +74,9 @@ class MisoVenue(Section, frozen=True, kw_only=True):
 
     url: str = "https://markets.midwestiso.org/dart2"
     """The specification's production server; the customer connectivity environment is https://cce.midwestiso.org/dart2."""
-    participant: Annotated[str, Meta(max_length=40)] = ""
+    participant: Annotated[str, Meta(max_length=40, pattern=PLAIN)] = ""
     """The asset owner's NERC id, which is in every path."""
-    acting_participant: str = ""
+    acting_participant: Annotated[str, Meta(max_length=40, pattern=PLAIN)] = ""
     """Sent as `x-acting-participant` where the certificate may act for others; empty: not sent."""
     certificate_file: str = ""
     """PEM, our certificate and those between it and its authority."""
@@ -106,8 +108,12 @@ class MisoVenue(Section, frozen=True, kw_only=True):
 
 def check(settings: MisoVenue) -> None:
     """Raise `ConfigError` for what is missing or cannot work, before anything is sent."""
-    if not re.match(r"https?://[^/]", settings.url):
-        raise ConfigError(f"[venue.miso] url {settings.url!r} does not start with https://")
+    try:
+        url = httpx.URL(settings.url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"[venue.miso] url {settings.url!r}: {error}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigError(f"[venue.miso] url {settings.url!r} does not start with https:// and a host")
     if not settings.participant:
         raise ConfigError("[venue.miso] participant is missing: set it to the asset owner's NERC id")
     if not settings.resource:

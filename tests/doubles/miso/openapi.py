@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonschema import Draft7Validator
+import yaml  # type: ignore[import-untyped]  # ships no types
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]  # the same
 
 SPECIFICATION = Path("schemas", "miso_mui", "miso-mui-2.0-specification.yaml")
 NUMBERS = ("minimum", "maximum", "multipleOf")
