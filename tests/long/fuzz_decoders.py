@@ -71,13 +71,13 @@ def _child(wanted: argparse.Namespace, name: str, seeds: list[bytes], seconds: f
         begun = time.monotonic()
         run = subprocess.run(
             [sys.executable, __file__, wanted.venue, "--target", name, "--", *options, str(corpus)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             check=False,
         )
         took_s = time.monotonic() - begun
         found = [path.read_bytes().hex() for path in sorted(Path(folder).glob("*-*")) if path.is_file()]
-    text = run.stderr.decode(errors="replace")
+    text = run.stdout.decode(errors="replace")
     stats = {key: int(value) for key, value in STAT.findall(text)}
     runs = stats.get("number_of_executed_units", 0)
     failed = run.returncode != 0

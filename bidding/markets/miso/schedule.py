@@ -27,6 +27,7 @@ from bidding.markets.miso.cells import (
     by_hour,
     cells,
     core,
+    curve_in,
     daily,
     gone,
     holds,
@@ -123,7 +124,18 @@ def _flat(value: Any) -> Book:
             for label, hours in offer.items():
                 if isinstance(hours, list):
                     _add(book, name, market, label, hours)
+    for key, kind, place in book.curves():
+        curve_in(book.types[key.resource], place, kind, book.cells[key])
+        _status((book.cells[key].get(place.detail) or {}).get("dispatchStatus"))
+    for key, content in book.cells.items():
+        if key.field == TYPES[book.types[key.resource]].commit:
+            _status(content.get("status"))
     return book
+
+
+def _status(value: object) -> None:
+    if value is not None:
+        _text(value)
 
 
 def _add(book: Book, name: str, market: str, label: str, hours: list[Any]) -> None:

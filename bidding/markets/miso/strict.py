@@ -6,7 +6,7 @@ Numbers are read as they are written, `Decimal` where they have a point: 0.1 sta
 
 import json
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import msgspec
@@ -100,7 +100,10 @@ def _integer(text: str) -> int:
 def _number(text: str) -> Decimal:
     if len(text) > LONGEST_NUMBER:
         raise ValueError(f"a number of {len(text)} characters")
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"the number {text} is beyond all measure") from error
     if number and abs(number.adjusted()) > WIDEST_EXPONENT:
         raise ValueError(f"the number {text} is beyond all measure")
     return number

@@ -39,9 +39,8 @@ def _answer(content: bytes) -> object:
 
 def _schedule(content: bytes) -> object:
     book = flat(read(content, LARGEST))
-    return [results.notices(book, (), name, SOLD, NOW) for name in RESOURCES], [
-        book.says(one, "day-ahead") for one in OURS
-    ]
+    said = [(book.says(one, "day-ahead"), book.gone(one, "day-ahead")) for one in OURS]
+    return said, [results.notices(book, (), name, SOLD, NOW) for name in RESOURCES]
 
 
 def _notices(content: bytes) -> object:
