@@ -104,6 +104,7 @@ def external_id(offers: Sequence[Offer]) -> str:
 
 
 def _order(offer: Offer) -> tuple[Any, ...]:
+    bid_type(offer.product)  # says it in words where there is no such product
     return offer.interval.start, names.PRODUCTS.index(offer.product)
 
 
