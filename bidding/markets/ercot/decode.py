@@ -6,6 +6,7 @@ that ERCOT returns: it may have gathered hours that we sent one by one.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
@@ -77,30 +78,21 @@ def decode(document: bytes) -> tuple[Offer, ...]:
 
 def held(root: Element) -> Iterator[Held]:
     """Yield what the BidSet *root* says, hour by hour and product by product."""
-    if root.tag != clark(EWS, "BidSet"):
-        raise VenueError(f"not a BidSet but {one_line(name(root), 40)!r}")
-    read_date(required(root, "tradingDate"))
-    for bid in children(root, names.AS_OFFER, names.ENERGY_BID):
-        for curve in children(bid, "PriceCurve", "ASPriceCurve"):
-            span = read_interval(required(curve, "startTime"), required(curve, "endTime"))
-            for product, segments in _curve(curve):
-                for hour in _hours(span):
-                    yield Held(
-                        resource=required(bid, "resource"),
-                        product=product,
-                        hour=hour,
-                        segments=segments,
-                        mrid=text(bid, "mRID"),
-                        external_id=text(bid, "externalId"),
-                        status=text(bid, "status"),
-                        reasons=reasons(bid),
-                    )
+    for bid in _bids(root):
+        yield from _rows(bid)
+
+
+def standing(root: Element) -> tuple[Held, ...]:
+    """Return what the BidSet *root* says, without the bids that are not ours and that we cannot read."""
+    found: list[Held] = []
+    for bid in _bids(root):
+        with suppress(VenueError):
+            found += list(_rows(bid))
+    return tuple(found)
 
 
 def transactions(root: Element) -> tuple[Transaction, ...]:
     """Return the ASOffers and RTMEnergyBids that the BidSet *root* names, in its order."""
-    if root.tag != clark(EWS, "BidSet"):
-        raise VenueError(f"not a BidSet but {one_line(name(root), 40)!r}")
     return tuple(
         Transaction(
             mrid=text(bid, "mRID"),
@@ -109,7 +101,7 @@ def transactions(root: Element) -> tuple[Transaction, ...]:
             reasons=reasons(bid),
             span=_span(bid),
         )
-        for bid in children(root, names.AS_OFFER, names.ENERGY_BID)
+        for bid in _bids(root)
     )
 
 
@@ -117,6 +109,30 @@ def reasons(bid: Element) -> tuple[str, ...]:
     """Return what is wrong with *bid* in ERCOT's words; what only informs is left out."""
     errors = (error for error in children(bid, "error") if text(error, "severity") in {"", "ERROR"})
     return tuple(one_line(text(error, "text")) for error in errors)
+
+
+def _bids(root: Element) -> Iterator[Element]:
+    if root.tag != clark(EWS, "BidSet"):
+        raise VenueError(f"not a BidSet but {one_line(name(root), 40)!r}")
+    read_date(required(root, "tradingDate"))
+    return children(root, names.AS_OFFER, names.ENERGY_BID)
+
+
+def _rows(bid: Element) -> Iterator[Held]:
+    for curve in children(bid, "PriceCurve", "ASPriceCurve"):
+        span = read_interval(required(curve, "startTime"), required(curve, "endTime"))
+        for product, segments in _curve(curve):
+            for hour in _hours(span):
+                yield Held(
+                    resource=required(bid, "resource"),
+                    product=product,
+                    hour=hour,
+                    segments=segments,
+                    mrid=text(bid, "mRID"),
+                    external_id=text(bid, "externalId"),
+                    status=text(bid, "status"),
+                    reasons=reasons(bid),
+                )
 
 
 def _span(bid: Element) -> Interval | None:

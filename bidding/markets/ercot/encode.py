@@ -35,6 +35,8 @@ from pipeline.messages.market import Offer
 
 NOTE = "firmwatt.1 "
 """How the comment begins that holds our own fields."""
+SEPARATOR = ","
+"""Between the offer ids of an externalId."""
 _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names of resources, as far as they can stand in an mRID, whose parts are separated by dots."""
@@ -100,7 +102,7 @@ def stripped(root: Element) -> Element:
 
 def external_id(offers: Sequence[Offer]) -> str:
     """Return what ERCOT keeps and returns with an hour: the ids of the offers in it."""
-    return ",".join(offer.offer_id for offer in offers)
+    return SEPARATOR.join(offer.offer_id for offer in offers)
 
 
 def _order(offer: Offer) -> tuple[Any, ...]:
