@@ -41,7 +41,7 @@ def submitted(offers: Sequence[Offer], told: Sequence[Transaction], qse: str) ->
 
 
 def named(offer: Offer, told: Iterable[Transaction], mrid: str) -> Transaction | None:
-    """Return the last of *told* that is about *offer*: its externalId holds our id, or it has none and names the hour."""
+    """Return the last of *told* about *offer*: its externalId holds our id, or it has none and names the hour."""
     day = mrid.rpartition(".")[0]
     found = [
         one
