@@ -97,7 +97,7 @@ class Answers:
         root = etree.Element(f"{NS}AwardSet", nsmap={"ns2": EWS})
         _add(root, "tradingDate", day.isoformat())
         for award in self.book.awards.get(day, []):
-            _add_award(root, self.book.qse, award)
+            add_award(root, self.book.qse, award)
         return [root]
 
     def _second_phase(self, message: etree._Element, now: datetime, number: int, body: str) -> list[etree._Element]:
@@ -212,7 +212,8 @@ def _add(parent: etree._Element, tag: str, content: str | None = None) -> etree.
     return child
 
 
-def _add_award(root: etree._Element, qse: str, award: Award) -> None:
+def add_award(root: etree._Element, qse: str, award: Award) -> None:
+    """Add one award to an AwardSet."""
     awarded = _add(root, "AwardedAS")
     _add(awarded, "qse", qse)
     _add(awarded, "startTime", write(award.hour.start))
