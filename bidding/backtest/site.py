@@ -12,21 +12,25 @@ the record is published, so no day is matched with its like. Interactive work is
 price here. Each hour counts the window in which least can be let go, because what is sold must last the hour.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bidding.backtest.calls import dice
-from bidding.backtest.hourly import hours_of, label
+from bidding.backtest.day import Cost
+from bidding.backtest.forecast import Site
+from bidding.backtest.hourly import DAY, hours_of, label
 from bidding.capacity import floor_index
-from bidding.pricing import TierCost, tokens_per_mwh
+from bidding.pricing import TierCost, price_of, round_up, tokens_per_mwh
+from bidding.settlement import CENT
 from pipeline.interval import Interval
 from pipeline.messages.telemetry import CAP_SHARES, PoolLoad, Tier, Workload
 from pipeline.tiers import FLOOR_SHARE
-from pipeline.units import W_PER_KW
+from pipeline.units import W_PER_KW, contract_mw
 
 WINDOWS_AN_HOUR = 6
 DAY_HOURS = 24
@@ -68,6 +72,23 @@ class Flexible:
 
 #: Cheapest first.
 TIERS: tuple[Tier, ...] = (Tier.T3, Tier.T2)
+
+COSTS: Mapping[Tier, TierCost] = {
+    Tier.T3: TierCost(
+        price_per_million_tokens=Decimal("0.15"),
+        deferrable_share=Decimal("0.995"),
+        tokens_per_mwh_unmetered=Decimal(38_000_000_000),
+    ),
+    Tier.T2: TierCost(price_per_million_tokens=Decimal("0.40"), deferrable_share=Decimal("0.98")),
+}
+"""
+Assumed. A training token is worth 2 $ an hour of a GPU that makes 3,700 a second: half of an A100's 312 TFLOP/s at 6
+operations a parameter and token of a model of 7 billion, which is also where its tokens per MWh come from. What is not
+deferrable is what a deadline missed costs.
+"""
+
+CATCH_UP_HOURS: Mapping[Tier, int] = {Tier.T3: 6, Tier.T2: 4}
+"""Assumed: for so many hours of a day a tier's mean flexible power may be let go, and is caught up in the others."""
 
 
 def batch_relief_w(measured: Measured) -> float:
@@ -127,8 +148,7 @@ def pool_of(tier: Tier, measured: Measured) -> PoolLoad:
         )
     gpus = 1000
     mean_w = float(np.mean(measured.training_w))
-    levels: Sequence[float] = np.linspace(0.0, 1.0, len(measured.training_w)).tolist()
-    relief[floor_index(tier)] = float(np.mean([training_relief_w(measured, level) for level in levels]))
+    relief[floor_index(tier)] = gpus * _mean_training_w(measured) / W_PER_KW
     return PoolLoad(
         tier=tier,
         workload=Workload.TRAINING,
@@ -140,6 +160,34 @@ def pool_of(tier: Tier, measured: Measured) -> PoolLoad:
     )
 
 
-def tokens_of(tier: Tier, measured: Measured, cost: TierCost) -> float:
-    """Return the tokens that a MWh of *tier* forgoes, those produced later included."""
-    return float(tokens_per_mwh((pool_of(tier, measured),), cost) or 0)
+def costs(measured: Measured) -> dict[Tier, Cost]:
+    """Return what a MWh of each tier costs, priced by the functions of `bidding.pricing`, cheapest tier first."""
+    found = {tier: tokens_per_mwh((pool_of(tier, measured),), COSTS[tier]) or Decimal(0) for tier in TIERS}
+    return {
+        tier: Cost(round_up(price_of(tokens, COSTS[tier], Decimal(0)), CENT), tokens) for tier, tokens in found.items()
+    }
+
+
+def energy_mwh(measured: Measured) -> dict[Tier, Decimal]:
+    """Return the most that each tier may let go a day, MWh, rounded down to a tenth."""
+    training_kw = TRAINING_GPUS * _mean_training_w(measured) / W_PER_KW
+    shares = measured.demand.reshape(len(measured.demand), DAY_HOURS, WINDOWS_AN_HOUR).max(axis=2)
+    batch_kw = _batch_kw(measured, float(shares.mean()))
+    mean_kw = {Tier.T3: training_kw, Tier.T2: batch_kw}
+    return {tier: contract_mw(kw * CATCH_UP_HOURS[tier], Decimal("0.1")) for tier, kw in mean_kw.items()}
+
+
+def _mean_training_w(measured: Measured) -> float:
+    levels: Sequence[float] = np.linspace(0.0, 1.0, len(measured.training_w)).tolist()
+    return float(np.mean([training_relief_w(measured, level) for level in levels]))
+
+
+def simulate(measured: Measured, first: date, last: date, timezone: str, seed: str) -> Site:
+    """Return the site over the local days from *first* to *last*, both included: simulated."""
+    days = (first + DAY * number for number in range((last - first).days + 1))
+    kw = {
+        hour.start: dict(zip(TIERS, found.kw, strict=True))
+        for day in days
+        for hour, found in flexible(measured, day, timezone, seed).items()
+    }
+    return Site(timezone=timezone, kw=kw, costs=costs(measured), energy_mwh=energy_mwh(measured))
