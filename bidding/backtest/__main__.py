@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines += summaries(rows, RESAMPLING_SEED)
         log.info("%s: %d rows", case.name, len(rows))
     out = Path(options.out)
-    write(report(chosen, lines, CONTESTANTS, real, options.seed, out.stem.lower()), out)
+    write(report(chosen, lines, CONTESTANTS, real=real, seed=options.seed, folder=out.stem.lower()), out)
     return 0
 
 

@@ -116,7 +116,9 @@ def settle(
     for offer in offers:
         by_hour.setdefault(offer.interval, []).append(offer)
     return total(
-        _hour(hour, by_hour[hour], truth, products, costs, left) for hour in truth.hours if hour in by_hour
+        _hour(hour, by_hour[hour], truth, products=products, costs=costs, left=left)
+        for hour in truth.hours
+        if hour in by_hour
     )
 
 
@@ -124,6 +126,7 @@ def _hour(
     hour: Interval,
     offers: Sequence[Planned],
     truth: Truth,
+    *,
     products: Mapping[str, Rules],
     costs: Mapping[Tier, Cost],
     left: _Left,
@@ -140,7 +143,7 @@ def _hour(
         lines.append(
             _energy(steps, price, rules, costs, left)
             if is_energy(rules)
-            else _reserve(steps, price, rules, costs, left, called_h)
+            else _reserve(steps, price, rules, costs, left, called_h=called_h)
         )
     found = total(lines)
     return found + Outcome(hours_sold=1) if lines else found
@@ -198,6 +201,7 @@ def _reserve(
     rules: Rules,
     costs: Mapping[Tier, Cost],
     left: _Left,
+    *,
     called_h: Decimal,
 ) -> Outcome:
     """

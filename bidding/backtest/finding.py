@@ -38,8 +38,10 @@ def _case(lines: Sequence[Summary]) -> str:
         return ""
     rule, best = by_name[RULE], max(others, key=lambda line: line.value)
     gain = best.over_rule
-    captured = "" if rule.captured is None or best.captured is None else (
-        f"; of perfect foresight {best.captured:.1%} against {rule.captured:.1%}"
+    captured = (
+        ""
+        if rule.captured is None or best.captured is None
+        else (f"; of perfect foresight {best.captured:.1%} against {rule.captured:.1%}")
     )
     interval = "" if gain is None else f" ({gain.low:+,.0f} to {gain.high:+,.0f})"
     return (

@@ -32,7 +32,7 @@ HISTORY_DAYS = 28
 
 @dataclass(frozen=True)
 class Site:
-    """What the simulated site could let go, by hour and tier, kW, over all days; it is known once the hour has ended."""
+    """What the simulated site could let go, kW, by hour and tier; known once the hour has ended."""
 
     timezone: str
     kw: Mapping[datetime, Mapping[Tier, float]]
@@ -64,6 +64,7 @@ def prices(
     day: date,
     hours: Sequence[Interval],
     gate: datetime,
+    *,
     calls: CallModel | None,
     seed: str,
 ) -> model.Prices | None:
@@ -75,7 +76,9 @@ def prices(
         model.Scenario(
             name=f"as {source}",
             probability=1 / len(days),
-            series={name: _series(name, of, day, source, hours, calls, seed) for name, of in series.items()},
+            series={
+                name: _series(name, of, day, source, hours=hours, calls=calls, seed=seed) for name, of in series.items()
+            },
         )
         for source in days
     )
@@ -91,6 +94,7 @@ def _series(
     of: Prices,
     day: date,
     source: date,
+    *,
     hours: Sequence[Interval],
     calls: CallModel | None,
     seed: str,
@@ -127,7 +131,11 @@ def _last_days(site: Site, day: date, gate: datetime) -> list[dict[tuple[int, in
     back = [day - DAY * number for number in range(1, HISTORY_DAYS + 3)]
     ended = [past for past in back if hours_of(past, site.timezone)[-1].end <= gate][:HISTORY_DAYS]
     return [
-        {label(hour, site.timezone): site.kw[hour.start] for hour in hours_of(past, site.timezone) if hour.start in site.kw}
+        {
+            label(hour, site.timezone): site.kw[hour.start]
+            for hour in hours_of(past, site.timezone)
+            if hour.start in site.kw
+        }
         for past in ended
     ]
 

@@ -71,9 +71,7 @@ def _reserve_sold(hour: Interval, taken: list[tuple[Interval, Outcome]]) -> bool
     return mine.sold_mwh > mine.sold_energy_mwh
 
 
-def _tier(
-    tier: Tier, cost: Cost, truth: Truth, products: Mapping[str, Rules]
-) -> Iterator[tuple[Interval, Outcome]]:
+def _tier(tier: Tier, cost: Cost, truth: Truth, products: Mapping[str, Rules]) -> Iterator[tuple[Interval, Outcome]]:
     pieces = [piece for hour in truth.hours for piece in _pieces(hour, tier, cost, truth, products)]
     left = truth.energy_mwh.get(tier)
     for piece in sorted(pieces, key=lambda piece: (-piece.worth, piece.hour)):
@@ -84,15 +82,15 @@ def _tier(
         yield piece.hour, _scaled(piece.after.outcome, power) + _scaled(piece.before.outcome, -power)
 
 
-def _pieces(
-    hour: Interval, tier: Tier, cost: Cost, truth: Truth, products: Mapping[str, Rules]
-) -> Iterator[Piece]:
+def _pieces(hour: Interval, tier: Tier, cost: Cost, truth: Truth, products: Mapping[str, Rules]) -> Iterator[Piece]:
     power_kw = truth.available_kw.get(hour, {}).get(tier, 0.0)
     if not power_kw > 0:
         return
     power_mw = Decimal(repr(power_kw)) / KW_PER_MW
     at = Choice(NOTHING, Outcome())
-    choices = [_choice(rules, price, cost, truth.called_h.get(hour, NOTHING)) for rules, price in _sold(hour, truth, products)]
+    choices = [
+        _choice(rules, price, cost, truth.called_h.get(hour, NOTHING)) for rules, price in _sold(hour, truth, products)
+    ]
     while better := [choice for choice in choices if choice.value > at.value and choice.used >= at.used]:
         best = max(better, key=lambda choice: (Piece(hour, power_mw, at, choice).worth, choice.value))
         yield Piece(hour, power_mw, at, best)

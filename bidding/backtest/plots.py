@@ -60,11 +60,13 @@ def frontier(lines: Sequence[Summary]) -> str:
         )
         .properties(width=230, height=170)
     )
-    return _svg(points.facet("panel:N", columns=3, title=None).resolve_scale(x="independent", y="independent"))
+    return _svg(
+        points.facet(alt.Facet("panel:N", title=None), columns=3).resolve_scale(x="independent", y="independent")
+    )
 
 
 def captured(lines: Sequence[Summary]) -> str:
-    """Return the share of perfect foresight by month, of one case; a month in which that was worth nothing is left out."""
+    """Return the share of perfect foresight by month, of one case; months without any are left out."""
     best = _monthly([line for line in lines if line.contestant == FORESIGHT])
     rows = [
         {"month": month, "share": value / best[month], "contestant": name}

@@ -7,7 +7,7 @@ Three series are day-ahead, PJM's is real-time. Source and licence: SOURCE.txt b
 import csv
 import gzip
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -81,5 +81,3 @@ def number_of(text: str, where: str) -> Decimal:
     if not value.is_finite():
         raise ConfigError(f"{where}: {text!r} is not finite")
     return value
-
-

@@ -1,5 +1,5 @@
 """
-The page: what was tried, what is real and what is not, and what came of it. Pure; every sentence with a figure is computed.
+The page: what was tried, what is real and what is not, what came of it. Pure; sentences with figures are computed.
 
 Plots and monthly values lie in a folder beside the page that is named as it is: `BACKTEST.md`, `backtest/*.svg`.
 """
@@ -42,7 +42,13 @@ class Report:
 
 
 def report(
-    cases: Sequence[Case], lines: Sequence[Summary], contestants: Sequence[Contestant], real: Real, seed: str, folder: str
+    cases: Sequence[Case],
+    lines: Sequence[Summary],
+    contestants: Sequence[Contestant],
+    *,
+    real: Real,
+    seed: str,
+    folder: str,
 ) -> Report:
     """Return the page on *lines*, whose plots it looks for in *folder*."""
     files = {"monthly.csv": monthly(lines), "frontier.svg": plots.frontier(lines)}
@@ -53,13 +59,14 @@ def report(
             files[f"{case.name}-captured.svg"] = plots.captured(mine)
     parts = [
         "# What the offer builder would have earned",
-        "`make backtest` writes this page. **The site is simulated; prices are real; calls are drawn from real events.**",
+        "`make backtest` writes this page.",
+        "**The site is simulated; prices are real; calls are drawn from real events.**",
         "## Finding",
         finding(lines),
         f"![Mean day against the worst]({folder}/frontier.svg)",
         "## What is real, and what is not",
         provenance.table(real),
-        provenance.assumptions(cases, real, seed),
+        provenance.assumptions(real, seed),
         "## How it was done",
         provenance.method(contestants),
         *(part for case in cases for part in section(case, lines, folder)),

@@ -52,9 +52,7 @@ def srmcp(data: Path, subzone: str = MAD) -> Prices:
     return Prices(f"PJM SRMCP, {subzone}, 2017", TIMEZONE, by_start)
 
 
-def parse_report(
-    rows: Iterable[Sequence[str]], name: str, subzone: str, by_start: dict[datetime, Decimal]
-) -> None:
+def parse_report(rows: Iterable[Sequence[str]], name: str, subzone: str, by_start: dict[datetime, Decimal]) -> None:
     """Add one report's hours of *subzone* to *by_start*; a report that breaks off before its last line is refused."""
     lines = enumerate(rows, start=1)
     for _ in range(TITLE_ROWS):
@@ -100,9 +98,7 @@ def retroactive(data: Path, subzone: str = MAD) -> Retroactive:
     )
 
 
-def charges(
-    rows: Iterable[Sequence[str]], name: str, subzone: str, by_day: dict[str, tuple[Decimal, Decimal]]
-) -> None:
+def charges(rows: Iterable[Sequence[str]], name: str, subzone: str, by_day: dict[str, tuple[Decimal, Decimal]]) -> None:
     """
     Add to *by_day* what was short, MW, and what that cost, by the day of the event.
 

@@ -21,7 +21,7 @@ BOUGHT_BACK = Decimal(1)
 
 
 def _energy(
-    venue: str, timezone: str, gate: time, cap: str, least: str = "0.1", block: str = "0.1", source: str = COMMON_SOURCE
+    venue: str, timezone: str, gate: time, cap: str, *, least: str = "0.1", source: str = COMMON_SOURCE
 ) -> Rules:
     return Rules(
         venue=venue,
@@ -31,7 +31,7 @@ def _energy(
         title=f"{venue.upper()} hub energy, offered the day before",
         timezone=timezone,
         interval_s=3600,
-        block_mw=Decimal(block),
+        block_mw=Decimal("0.1"),
         min_mw=Decimal(least),
         max_steps=10,
         price_tick=Decimal("0.01"),

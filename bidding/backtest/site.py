@@ -3,9 +3,9 @@ The flexible power of a site that does not exist: simulated, from real demand an
 
 | pool | measured | assumed |
 |---|---|---|
-| T1 interactive | requests a second of one model in production, 10-minute windows, 14 days (ServeGen) | scaled to the fleet |
-| T2 batch, sold by capping | watts of the engines by tokens a second (ML.ENERGY, H100) | fills `BATCH_SHARE` of idle engines |
-| T3 preemptible, sold by capping | watts of A100 of a training cluster (Acme), a distribution | jobs of `GPUS_A_JOB` that draw alike all day |
+| T1 interactive | requests a second to one model in production, 14 days (ServeGen) | scaled to the fleet |
+| T2 batch, capped | watts of an engine by tokens a second (ML.ENERGY, H100) | fills `BATCH_SHARE` of idle engines |
+| T3 preemptible, capped | distribution of watts of a cluster's A100 (Acme) | jobs of `GPUS_A_JOB` draw alike all day |
 
 A calendar day takes the demand of one of the record's 14 days, drawn by seed: neither the first weekday nor the zone of
 the record is published, so no day is matched with its like. Interactive work is not sold: its tokens cost more than any

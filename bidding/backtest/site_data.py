@@ -34,7 +34,7 @@ def demand(requests_per_s: NDArray[np.float64]) -> NDArray[np.float64]:
         raise ConfigError(f"{DEMAND}: {len(requests_per_s)} windows are no whole days of {windows}")
     if not (requests_per_s > 0).all():
         raise ConfigError(f"{DEMAND}: a window without a request is a hole of the record; use a whole one")
-    return (requests_per_s / requests_per_s.max()).reshape(-1, windows)
+    return np.asarray(requests_per_s / requests_per_s.max(), np.float64).reshape(-1, windows)
 
 
 def _column(path: Path, name: str, where: dict[str, str]) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ def traded(case: Case, day: date) -> tuple[Interval, ...]:
 def problem(case: Case, day: date, hours: Sequence[Interval], seed: str) -> Problem | None:
     """Return what a desk knows at the gate of *day*; None while there is too little history."""
     gate = gate_of(case, day)
-    prices = forecast.prices(case.series, day, hours, gate, case.calls, f"{seed} {case.name} {day}")
+    prices = forecast.prices(case.series, day, hours, gate, calls=case.calls, seed=f"{seed} {case.name} {day}")
     if prices is None:
         return None
     return Problem(
@@ -92,9 +92,7 @@ def truth(case: Case, hours: Sequence[Interval], seed: str) -> Truth:
     return Truth(
         hours=tuple(hours),
         price={name: {hour: prices.by_start[hour.start] for hour in hours} for name, prices in case.series.items()},
-        called_h={
-            hour: Decimal(repr(round(forecast.called_h(call.length), 6))) for hour, call in calls.items()
-        },
+        called_h={hour: Decimal(repr(round(forecast.called_h(call.length), 6))) for hour, call in calls.items()},
         available_kw={hour: _there(case.site.kw.get(hour.start, {}), hour, seed) for hour in hours},
         energy_mwh=case.site.energy_mwh,
     )
@@ -119,14 +117,14 @@ def walk(
         if asked is None:
             continue
         came = truth(case, hours, seed)
-        rows = [_row(case, day, contestant, planner, asked, came) for contestant in contestants]
+        rows = [_row(case, day, contestant, planner=planner, asked=asked, came=came) for contestant in contestants]
         best = bound(came, case.products, case.site.costs)
         check(rows, best)
         yield from rows
         yield Row(case.name, FORESIGHT, day, best)
 
 
-def _row(case: Case, day: date, contestant: Contestant, planner: Planner, asked: Problem, came: Truth) -> Row:
+def _row(case: Case, day: date, contestant: Contestant, *, planner: Planner, asked: Problem, came: Truth) -> Row:
     settings = {"risk_weight": contestant.risk_weight, "confidence": contestant.confidence}
     plan = planner(contestant, asked.model_copy(update=settings))
     outcome = settle(plan.offers, came, case.products, case.site.costs)

@@ -80,7 +80,7 @@ def truth(
     called: dict[int, str] | None = None,
     energy_mwh: dict[Tier, Decimal] | None = None,
 ) -> Truth:
-    """A day of as many hours as there are prices; None is an hour without one."""
+    """Return a day of as many hours as there are prices; None is an hour without one."""
     columns = {ENERGY: list(energy), RESERVE: list(reserve)}
     of = hours(max(map(len, columns.values())))
     return Truth(
@@ -98,10 +98,10 @@ def truth(
 Pattern = Callable[[date, int], str | None]
 
 
-def prices(first: date, days: int, pattern: Pattern, timezone: str = ZONE) -> Prices:
+def prices(first: date, days: int, pattern: Pattern, timezone: str = ZONE, name: str = "test") -> Prices:
     """Prices by local day and number of its hour; where the pattern says None there is a gap."""
     return Prices(
-        "test",
+        name,
         timezone,
         {
             hour.start: Decimal(price)
@@ -117,9 +117,7 @@ def case(series: Prices, *, mw: float = 2.0, energy_mwh: dict[Tier, Decimal] | N
     first, last = series.days()[0] - DAY * 40, series.days()[-1]
     everything = (first + DAY * number for number in range((last - first).days + 1))
     kw = {
-        hour.start: {Tier.T3: mw * 1000, Tier.T2: 0.0}
-        for day in everything
-        for hour in hours_of(day, series.timezone)
+        hour.start: {Tier.T3: mw * 1000, Tier.T2: 0.0} for day in everything for hour in hours_of(day, series.timezone)
     }
     return Case(
         name="test",
@@ -137,12 +135,16 @@ BY_FORECAST = Contestant("by forecast", "by forecast")
 
 
 def planner(contestant: Contestant, problem: Problem) -> Plan:
-    """Two strategies without a solver: all firm power at its cost, or at the mean of the scenarios where that is more."""
+    """Offer all firm power at its cost, or at the mean of the scenarios where that is more: no solver."""
     offers = []
     for index, slot in enumerate(problem.flexibility.slots):
         expected = sum(s.probability * (s.series[ENERGY].price[index] or 0.0) for s in problem.prices.scenarios)
         for given in slot.steps[:1]:
-            ask = max(given.cost_per_mwh, Decimal(round(expected, 2))) if contestant == BY_FORECAST else given.cost_per_mwh
+            ask = (
+                max(given.cost_per_mwh, Decimal(round(expected, 2)))
+                if contestant == BY_FORECAST
+                else given.cost_per_mwh
+            )
             mw = Decimal(int(given.firm_kw // 100)) / 10
             offers.append(planned(slot.interval, step(str(mw), str(ask.quantize(Decimal("0.01"))), given.tier)))
     return Plan(strategy=contestant.strategy, offers=tuple(offers))

@@ -4,13 +4,14 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from unit.bidding.backtest.backtest_world import DAY
 
 from bidding.backtest import reserves
 from bidding.backtest.calls import Call, CallModel, draw, learn
 from bidding.backtest.forecast import called_h
 from bidding.backtest.hourly import hours_of
 from bidding.backtest.reserves import TIMEZONE, Event
-from unit.bidding.backtest.backtest_world import DAY
+from pipeline.interval import Interval
 
 MINUTE = timedelta(minutes=1)
 
@@ -41,7 +42,7 @@ def test_the_level_is_of_the_last_years_and_the_shape_of_all() -> None:
 
 
 def certain(hour: int) -> CallModel:
-    """A call every day at one hour of the local clock."""
+    """Return a model with a call every day at one hour of the local clock."""
     return CallModel(
         per_year=366.0,
         month_share=dict.fromkeys(range(1, 13), 1.0),
@@ -65,7 +66,7 @@ def test_calls_are_the_same_whichever_other_hours_are_asked() -> None:
     days = [hours_of(date(2017, 5, 1) + DAY * number, TIMEZONE) for number in range(20)]
 
     together = draw(model, [hour for day in days for hour in day], "seed")
-    apart: dict[object, Call] = {}
+    apart: dict[Interval, Call] = {}
     for day in reversed(days):
         apart |= draw(model, day, "seed")
 

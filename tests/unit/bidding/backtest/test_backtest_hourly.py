@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.bidding.backtest.backtest_world import DAY, HOUR, ZONE, prices
 
 from bidding.backtest.hourly import hours_of, label, like
-from unit.bidding.backtest.backtest_world import DAY, HOUR, ZONE, prices
 
 SPRING, AUTUMN = date(2021, 3, 14), date(2021, 11, 7)
 
@@ -62,7 +62,9 @@ def test_a_long_day_takes_an_hour_twice_and_a_skipped_hour_takes_the_one_before(
     assert [int(price) for price in like(date(2021, 3, 18), short, ZONE)[:4]] == [0, 1, 1, 2]
 
 
-@given(st.dates(date(2019, 1, 1), date(2024, 12, 31)), st.sampled_from([ZONE, "America/Chicago", "America/Los_Angeles"]))
+@given(
+    st.dates(date(2019, 1, 1), date(2024, 12, 31)), st.sampled_from([ZONE, "America/Chicago", "America/Los_Angeles"])
+)
 def test_local_days_follow_each_other_without_gap_or_overlap(day: date, timezone: str) -> None:
     today, tomorrow = hours_of(day, timezone), hours_of(day + DAY, timezone)
 

@@ -104,12 +104,17 @@ def test_a_charge_is_summed_over_the_hours_of_its_day_and_the_power_is_not() -> 
 
 
 def test_an_event_ends_after_it_starts() -> None:
-    row = {"event_start_ept": "2015-12-24 12:34:00", "event_end_ept": "2015-12-24 12:42:00", "zone": "RTO", "subzone": ""}
+    row = {
+        "event_start_ept": "2015-12-24 12:34:00",
+        "event_end_ept": "2015-12-24 12:42:00",
+        "zone": "RTO",
+        "subzone": "",
+    }
 
     (event,) = reserves.parse_events([row], "e.csv")
 
     assert event.length == timedelta(minutes=8)
-    with pytest.raises(ConfigError, match="e.csv row 2: lasts"):
+    with pytest.raises(ConfigError, match=r"e\.csv row 2: lasts"):
         reserves.parse_events([{**row, "event_end_ept": row["event_start_ept"]}], "e.csv")
 
 
@@ -128,5 +133,3 @@ def test_a_missing_file_says_what_to_set(tmp_path: Path) -> None:
         prices.load(tmp_path)
     with pytest.raises(ConfigError, match="set FIRMWATT_SHARED"):
         reserves.srmcp(tmp_path)
-
-

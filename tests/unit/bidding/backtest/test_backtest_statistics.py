@@ -3,9 +3,9 @@
 from datetime import date
 
 import pytest
+from unit.bidding.backtest.backtest_world import DAY
 
 from bidding.backtest.statistics import cvar, deviation, gain
-from unit.bidding.backtest.backtest_world import DAY
 
 MONDAY = date(2021, 3, 1)
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.bidding.backtest.backtest_world import AT_COST, BY_FORECAST, DAY, ZONE, case, planner, prices
 
 from bidding.backtest.cases import Case, moved_to
 from bidding.backtest.day import Outcome
@@ -26,7 +27,6 @@ from bidding.backtest.walk import (
     walk,
 )
 from bidding.portfolio.model import Plan, Planned, Problem
-from unit.bidding.backtest.backtest_world import AT_COST, BY_FORECAST, DAY, ZONE, case, planner, prices
 
 FIRST = date(2021, 3, 1)
 DAYS = 40
@@ -62,7 +62,9 @@ def test_the_day_before_is_not_known_at_the_gate() -> None:
 
 
 def test_a_day_with_a_gap_is_nobodys_forecast() -> None:
-    series = prices(FIRST, DAYS, lambda day, number: None if (day.day, day.month, number) == (29, 3, 4) else wave(day, number))
+    series = prices(
+        FIRST, DAYS, lambda day, number: None if (day.day, day.month, number) == (29, 3, 4) else wave(day, number)
+    )
     found = case(series)
 
     assert like_days((series,), date(2021, 3, 31), gate_of(found, date(2021, 3, 31)))[0] == date(2021, 3, 26)
@@ -130,7 +132,9 @@ def test_a_day_at_the_real_price() -> None:
 
 def test_an_hour_without_a_price_is_not_offered_and_is_no_zero() -> None:
     """The evening hour of 31 March is missing: 23 hours are offered, and what they earn is as before."""
-    gap = prices(FIRST, DAYS, lambda day, number: None if (day, number) == (date(2021, 3, 31), EVENING) else wave(day, number))
+    gap = prices(
+        FIRST, DAYS, lambda day, number: None if (day, number) == (date(2021, 3, 31), EVENING) else wave(day, number)
+    )
     with_gap, whole = case(gap), case(prices(FIRST, DAYS, wave))
     day = date(2021, 3, 31)
 
