@@ -20,6 +20,7 @@ NOT_MODELLED = (
 def table(real: Real) -> str:
     """Return what each input is."""
     model = real.calls
+    first, last = LEVEL_YEARS[0], LEVEL_YEARS[-1]
     calls = (
         f"drawn by seed at {model.per_year:.1f} a year, by month and hour as {model.listed} real events of 2002 "
         f"to 2015 (857 entries, zones at one instant once), level and lengths of {first} to {last}. "

@@ -70,7 +70,7 @@ def test_a_day_with_a_gap_is_nobodys_forecast() -> None:
     assert like_days((series,), date(2021, 3, 31), gate_of(found, date(2021, 3, 31)))[0] == date(2021, 3, 26)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     offered=st.integers(20, DAYS - 1),
     changed=st.dictionaries(st.integers(0, 24 * DAYS - 2), st.integers(-50, 2000), min_size=1, max_size=40),
