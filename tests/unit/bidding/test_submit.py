@@ -304,7 +304,7 @@ async def test_nothing_is_sent_in_a_pause_of_the_venues(tmp_path: Path) -> None:
 
 async def test_a_held_offer_is_sent_when_it_is_submitted(tmp_path: Path) -> None:
     with rig(tmp_path / "j", ScriptedVenue()) as r:
-        r.book.write(Held(offer=OFFER, reason="above 1 MW"))
+        r.book.write(Held(document="0" * 64, offers=(OFFER,), why=("above 1 MW",), needs=2))
         (record,) = await r.submitter.submit([OFFER])
 
     assert r.events == [OfferState.HELD, OfferState.INTENT, OfferState.SENT, OfferState.ACCEPTED]
