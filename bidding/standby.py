@@ -100,7 +100,7 @@ class Primary:
         """
         Return for how many seconds a request of the process before this one may still be under way.
 
-        A process that is dead has none: its connections are closed, and what was on the line arrives within `in_flight`.
+        A dead process has none: its connections are closed, and what was on the line arrives within `in_flight`.
         """
         return max(0.0, self._began_s + request_s - self._running_s()) if self._journal.after_silence else 0.0
 
