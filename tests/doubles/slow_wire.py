@@ -23,13 +23,17 @@ class Wire:
         parts = urlsplit(to)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._share, self._most_s, self._draw = share, most_s, Random(seed)
-        self.delayed = 0
+        self._open: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> asyncio.Server:
         """Listen on any port."""
         return await asyncio.start_server(self._connected, "127.0.0.1", 0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        here = asyncio.current_task()
+        assert here is not None
+        self._open.add(here)  # nothing else keeps a task whose connections are closed
+        here.add_done_callback(self._open.discard)
         venue_reader, venue_writer = await asyncio.open_connection(self._host, self._port)
         ways = (self._pass(reader, venue_writer, late=True), self._pass(venue_reader, writer, late=False))
         try:
@@ -45,12 +49,13 @@ class Wire:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 if late and self._draw.random() < self._share:
-                    self.delayed += 1
                     await asyncio.sleep(self._draw.uniform(0, self._most_s))
                 writer.write(data)
                 await writer.drain()
-            if writer.can_write_eof():
-                writer.write_eof()
+            if late:
+                writer.write_eof()  # whoever sent it is gone; the venue still answers, to nobody
+        if not late:
+            writer.close()  # the venue has hung up
 
 
 @contextmanager

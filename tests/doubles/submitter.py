@@ -36,8 +36,8 @@ LAST_BREATH_S = 0.02
 READY_WITHIN_S = 60.0
 SPAWNED = 15
 """One life in so many starts a new interpreter."""
-FAULTS = {"lose_replies": 0.2, "late_replies": 0.05, "late_s": 0.8, "partial_share": 0.05, "cancel_share": 0.02}
-SLOW_SHARE, SLOW_MOST_S = 0.05, 0.4
+FAULTS = {"lose_replies": 0.2, "late_replies": 0.05, "late_s": 0.6, "partial_share": 0.05, "cancel_share": 0.02}
+SLOW_SHARE, SLOW_MOST_S = 0.05, 0.2
 
 
 class Lived(msgspec.Struct, frozen=True):
