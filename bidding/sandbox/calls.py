@@ -4,7 +4,9 @@ Instructions: energy is dispatched as it was awarded, a reserve only when a cont
     contingency    ├──────── call_s ────────┤        begins with a meter interval, drawn by seed
     awards      │      │      │      │      │      │
     called             ×      ×      ×      ×        every award whose interval the contingency touches
-    judged                 ├──────────────────       from response_s after it began
+    judged                 ├──────────────────┤      from response_s after it began; whole meter intervals
+
+Of several contingencies that touch an award the first counts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,15 +46,18 @@ def dispatches(awards: Iterable[Award], book: Book, market: Market, seed: int, n
         issued_at = contingency(award, market, seed) if is_reserve(rules) else rules.dispatched_at(award.interval_start)
         if issued_at is None or issued_at > now:
             continue
-        by = award.interval_start if not is_reserve(rules) else issued_at + timedelta(seconds=rules.response_s or 0)
+        start, end, by = award.interval_start, award.interval_end, award.interval_start
+        if is_reserve(rules):
+            start, end = max(start, issued_at), min(end, issued_at + timedelta(seconds=market.call_s))
+            by = max(start, issued_at + timedelta(seconds=rules.response_s or 0))
         yield Dispatch(
             dispatch_id=f"D-{award.award_id.removeprefix('A-')}",
             award_id=award.award_id,
             resource=award.resource,
             product=award.product,
-            interval_start=award.interval_start,
-            interval_end=award.interval_end,
+            interval_start=start,
+            interval_end=end,
             reduction_mw=book.available_mw(award, issued_at),
             issued_at=issued_at,
-            respond_by=max(by, award.interval_start),
+            respond_by=by,
         )

@@ -31,7 +31,8 @@ def _of_quantities(offer: OfferBody, rules: Rules) -> Iterator[str]:
         yield f"at least {rules.min_mw} MW, got {offer.total_mw}"
     if rules.max_mw is not None and offer.total_mw > rules.max_mw:
         yield f"at most {rules.max_mw} MW, got {offer.total_mw}"
-    if offer.capacity_mw is not None and offer.capacity_mw < offer.total_mw:
+    lets_go = rules.family is not Family.REGULATION_DOWN
+    if lets_go and offer.capacity_mw is not None and offer.capacity_mw < offer.total_mw:
         yield f"capacity_mw is {offer.capacity_mw}, less than the {offer.total_mw} MW offered"
     if any(Fraction(point.mw) % Fraction(rules.block_mw) for point in curve):
         yield f"MW must be multiples of {rules.block_mw}"
@@ -44,10 +45,9 @@ def _of_prices(curve: tuple[CurvePoint, ...], rules: Rules) -> Iterator[str]:
         yield f"prices must be multiples of {rules.price_tick}"
     if not all(rules.price_floor <= point.price <= rules.price_cap for point in curve):
         yield f"prices must lie between {rules.price_floor} and {rules.price_cap}"
-    if rules.family is Family.ENERGY and any(
-        point.price < (rules.net_benefits_floor or point.price) for point in curve
-    ):
-        yield f"prices must not lie below {rules.net_benefits_floor}, the net benefits floor"
+    floor = rules.net_benefits_floor
+    if floor is not None and any(point.price < floor for point in curve):
+        yield f"prices must not lie below {floor}, the net benefits floor"
     if not _runs(curve, rules.shape):
         yield _SHAPE[rules.shape]
     longest = max(len(list(group)) for _, group in groupby(point.price for point in curve))

@@ -8,7 +8,7 @@ from hashlib import sha256
 from bidding.sandbox import clearing
 from bidding.sandbox.answers import Award
 from bidding.sandbox.coclearing import Bid, Limits, co_clear
-from bidding.sandbox.competition import draw_name, others, requirements
+from bidding.sandbox.competition import draw_name, requirements, scale, simulated
 from bidding.sandbox.entries import ClearingEntry, OfferEntry
 from bidding.sandbox.market import Market
 from bidding.sandbox.rules import Family, Rules
@@ -20,15 +20,20 @@ Offers = Mapping[str, Sequence[OfferEntry]]
 def cleared(session: Sequence[Rules], offers: Offers, market: Market, seed: int, start: datetime) -> ClearingEntry:
     """Return the clearing of the interval from *start*: by merit order, or, of several products, together."""
     name = draw_name(session[0].product, start.isoformat(), market.default.product)
-    if len(session) == 1 and session[0].family is Family.ENERGY:
-        return _by_merit(session[0], offers.get(session[0].product, ()), seed, name, start)
-    return _together(session, offers, seed, name, start)
+    if len(session) > 1:
+        return _together(session, offers, seed, name, start)
+    return _by_merit(session[0], offers.get(session[0].product, ()), seed, name, start)
 
 
 def _by_merit(rules: Rules, offers: Sequence[OfferEntry], seed: int, name: str, start: datetime) -> ClearingEntry:
-    steps = [clearing.Step(offer.offer_id, mw, price) for offer in offers for mw, price in accepted_steps(offer)]
-    demand_mw = clearing.demand(seed, name)
-    result = clearing.clear([*steps, *clearing.other_bidders(seed, name)], demand_mw)
+    limits = _limits(offers)
+    steps = [
+        clearing.Step(offer.offer_id, mw, price)
+        for offer in offers
+        for mw, price in upto(limits[_bidder(offer)].most_mw(rules), accepted_steps(offer))
+    ]
+    others, demand_mw = _others(rules, seed, name)
+    result = clearing.clear([*steps, *others], demand_mw)
     awards = (_award(offer, result.award_mw(offer.offer_id, rules.block_mw), result.price, rules) for offer in offers)
     return ClearingEntry(
         at=rules.gate_closes(start),
@@ -39,8 +44,18 @@ def _by_merit(rules: Rules, offers: Sequence[OfferEntry], seed: int, name: str, 
     )
 
 
+def _others(rules: Rules, seed: int, name: str) -> tuple[Sequence[clearing.Step], Decimal]:
+    """Return the simulated bidders for a product that clears alone, and what is wanted of it."""
+    if rules.family is Family.ENERGY:
+        size = scale([rules])
+        return clearing.other_bidders(seed, name, size), clearing.demand(seed, name, size)
+    bids, _ = simulated([rules], seed, name)
+    wanted = requirements([rules], bids, seed, name)
+    return [clearing.Step(bid.bidder, bid.mw, bid.price) for bid in bids], wanted[rules.product]
+
+
 def _together(session: Sequence[Rules], offers: Offers, seed: int, name: str, start: datetime) -> ClearingEntry:
-    bids, limits = others(session, seed, name)
+    bids, limits = simulated(session, seed, name)
     wanted = requirements(session, bids, seed, name)
     ours = [offer for rules in session for offer in offers.get(rules.product, ())]
     bids += [
@@ -87,18 +102,20 @@ def _least(one: Decimal | None, other: Decimal | None) -> Decimal | None:
 
 def accepted_steps(offer: OfferEntry) -> list[tuple[Decimal, Decimal]]:
     """Return the accepted part of the curve in *offer* as single steps of MW and price, the cheapest first."""
-    steps: list[tuple[Decimal, Decimal]] = []
-    accepted_mw = offer.receipt.accepted_mw if offer.receipt else Decimal(0)
-    below = Decimal(0)
-    for point in offer.body.curve:
-        steps.append((point.mw - below, point.price))
-        below = point.mw
-    steps.sort(key=lambda step: step[1])
+    below = (Decimal(0), *(point.mw for point in offer.body.curve))
+    steps = [(point.mw - under, point.price) for under, point in zip(below, offer.body.curve, strict=False)]
+    return upto(offer.receipt.accepted_mw if offer.receipt else Decimal(0), sorted(steps, key=lambda step: step[1]))
+
+
+def upto(most_mw: Decimal | None, steps: Sequence[tuple[Decimal, Decimal]]) -> list[tuple[Decimal, Decimal]]:
+    """Return the first of *steps* (MW, price), *most_mw* in all; None: all of them."""
+    if most_mw is None:
+        return list(steps)
     kept = []
     for mw, price in steps:
-        if (taken := min(mw, accepted_mw)) > 0:
+        if (taken := min(mw, most_mw)) > 0:
             kept.append((taken, price))
-            accepted_mw -= taken
+            most_mw -= taken
     return kept
 
 

@@ -57,6 +57,16 @@ class Limits:
     """Of all that can be let go together; regulation down lets nothing go."""
     ramp_mw_per_min: Decimal | None = None
 
+    def most_mw(self, rules: Rules) -> Decimal | None:
+        """Return the most that can be sold of one product alone, None where nothing bounds it."""
+        bounds = []
+        if self.capacity_mw is not None and rules.family is not Family.REGULATION_DOWN:
+            bounds.append(self.capacity_mw)
+        response_s = rules.response_s or 0
+        if self.ramp_mw_per_min is not None and rules.family is not Family.ENERGY and response_s >= S_PER_MIN:
+            bounds.append(self.ramp_mw_per_min * Decimal(response_s) / S_PER_MIN)
+        return min(bounds, default=None)
+
 
 @dataclass(frozen=True)
 class CoClearing:

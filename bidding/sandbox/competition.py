@@ -6,6 +6,7 @@ Who else bids where several products clear together. Simulated, the same for the
              reg-up 0.08 MW ───┘
 """
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -30,6 +31,8 @@ RESERVE_PRICE: dict[Family, tuple[Decimal, Decimal]] = {
     Family.CONTINGENCY: (Decimal(2), Decimal(25)),
 }
 _ANY_PRICE = (Decimal(1), Decimal(20))
+SMALLEST_MW = Decimal("0.1")
+"""The minimum for which the figures above are made."""
 _CENT = Decimal("0.01")
 
 
@@ -38,16 +41,22 @@ def draw_name(product: str, start: str, default: str) -> str:
     return start if product == default else f"{product}|{start}"
 
 
-def others(session: Sequence[Rules], seed: int, name: str) -> tuple[list[Bid], dict[str, Limits]]:
+def scale(session: Sequence[Rules]) -> int:
+    """Return how many times larger the competition is where the smallest offer is larger than 0.1 MW."""
+    return max(1, *(math.ceil(rules.min_mw / SMALLEST_MW) for rules in session))
+
+
+def simulated(session: Sequence[Rules], seed: int, name: str) -> tuple[list[Bid], dict[str, Limits]]:
     """Return the simulated bids for the products of *session* in the interval *name*, and what limits each bidder."""
     bids: list[Bid] = []
     limits: dict[str, Limits] = {}
+    size = scale(session)
     for number in range(BIDDERS):
         bidder = f"simulated-{number}"
-        energy_mw = between(BIDDER_MW, seed, f"mw|{name}|{number}")
+        energy_mw = between(BIDDER_MW, seed, f"mw|{name}|{number}") * size
         limits[bidder] = Limits(
             capacity_mw=(energy_mw * CAPACITY_OF_ENERGY).quantize(_CENT),
-            ramp_mw_per_min=between(RAMP_MW_PER_MIN, seed, f"ramp|{name}|{number}"),
+            ramp_mw_per_min=between(RAMP_MW_PER_MIN, seed, f"ramp|{name}|{number}") * size,
         )
         bids += [_bid(rules, bidder, energy_mw, seed, f"{name}|{number}") for rules in session]
     return bids, limits

@@ -47,10 +47,6 @@ class Market(Wire):
             return ()
         return tuple(rules for rules in self.products if _session(rules) == _session(own))
 
-    def session_name(self, product: str) -> str:
-        """Return the name of that session: its first product's."""
-        return self.session(product)[0].product
-
     @property
     def co_clears(self) -> bool:
         """Whether any two products clear together, which takes a linear program."""

@@ -63,7 +63,7 @@ def _called(award: Award, begun: datetime, meter: Meter, rules: Rules, market: M
     """Compare every judged interval with the last one before the call."""
     step = timedelta(seconds=market.meter_s)
     before = begun - step
-    judged = list(_judged(award, begun, rules, step))
+    judged = list(_judged(award, begun, rules, market))
     gaps = [start for start in (before, *judged) if start not in meter] if judged else []
     if gaps:
         return Missing(f"no meter data for {utc(gaps[0])}, which the call is judged by")
@@ -78,10 +78,13 @@ def _called(award: Award, begun: datetime, meter: Meter, rules: Rules, market: M
     return Called(reference_kwh, awarded_kwh * len(judged), sum(delivered, _NONE))
 
 
-def _judged(award: Award, begun: datetime, rules: Rules, step: timedelta) -> Iterator[datetime]:
+def _judged(award: Award, begun: datetime, rules: Rules, market: Market) -> Iterator[datetime]:
+    """Yield the starts of the meter intervals in which all of *award* has to be there."""
+    step = timedelta(seconds=market.meter_s)
+    due, over = begun + timedelta(seconds=rules.response_s or 0), begun + timedelta(seconds=market.call_s)
     start = award.interval_start
     while start < award.interval_end:
-        if start >= begun + timedelta(seconds=rules.response_s or 0):
+        if due <= start and start + step <= over:
             yield start
         start += step
 
