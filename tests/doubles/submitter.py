@@ -37,6 +37,8 @@ READY_WITHIN_S = 60.0
 SPAWNED = 15
 """One life in so many starts a new interpreter."""
 FAULTS = {"lose_replies": 0.2, "late_replies": 0.05, "late_s": 0.6, "partial_share": 0.05, "cancel_share": 0.02}
+IMPORTED = ("doubles.bidder", "anyio._backends._asyncio", "httpcore", "h11", "encodings.idna")
+"""What an interpreter has read before the program's first own instruction, also what is read at the first request."""
 SLOW_SHARE, SLOW_MOST_S = 0.05, 0.2
 
 
@@ -149,7 +151,7 @@ class Stage:
 def staged(folder: Path, seed: int, build: Callable[[], Build]) -> Iterator[Stage]:
     """Yield the stage; the venue ends with it."""
     word = str(real_clock_from(ORIGIN, SPEED))
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", "doubles.bidder", build.__module__])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", *IMPORTED, build.__module__])
     stage = Stage(folder, word, build)
     with (
         venue.start(folder, word, journal=stage.venue_journal, min_mw="0.01", seed=seed, **FAULTS) as url,
