@@ -1,7 +1,8 @@
 """
-The bidding process: what is tied to what. Four loops on one clock, none of which waits for another.
+The bidding process: what is tied to what. Five loops on one clock, none of which waits for another.
 
     offers    recover ─▶ build ─▶ check ─▶ journal ─▶ submit       fails closed: nothing new while an outcome is open
+    reconcile what stands there against what stands here; nothing new before the first time that all is answered
     intake    awards and instructions from the venue
     delivery  instruction ─▶ caps ─▶ signed leases ─▶ corrections
     settling  meter data ─▶ performance ─▶ statement ─▶ compare
@@ -32,6 +33,7 @@ from bidding.book import Book
 from bidding.markets import Connect, Market
 from bidding.performance import LookBack
 from bidding.products import Rules
+from bidding.reconcile import Reconciler, Verdict
 from bidding.settings import Settings
 from bidding.signing import Signer
 from bidding.standby import Primary, take_over
@@ -180,6 +182,8 @@ class Desk:
         self._settings, self._rules, self._book, self._world = settings, rules, book, world
         self._clock = settings.clock
         self._submitter = Submitter(market, book, settings.clock, bidding.patience, primary)
+        self._reconciler = Reconciler(market, book, self._submitter)
+        self._reconciled = False
         self._offering = Offering(
             bidding,
             rules,
@@ -201,6 +205,7 @@ class Desk:
         span = timedelta(seconds=self._settings.bidding.poll_s)
         await _first_of(
             self._until_done(),
+            every(timedelta(seconds=self._settings.bidding.reconcile_s), self._clock, self._reconcile),
             every(span, self._clock, self._offer),
             every(span, self._clock, self._intake.tick),
             every(span, self._clock, self._delivery.tick),
@@ -208,10 +213,15 @@ class Desk:
         )
 
     async def _offer(self, now: datetime) -> None:
-        """Offer only while nothing is open from before."""
+        """Offer only while nothing is open from before, and not before the venue agrees on what stands."""
         await self._submitter.poll()
-        if await self._submitter.recover():
+        if await self._submitter.recover() and self._reconciled:
             await self._offering.tick(now)
+
+    async def _reconcile(self, now: datetime) -> None:
+        if await self._submitter.recover():
+            lines = await self._reconciler.tick(now)
+            self._reconciled = self._reconciled or all(line.verdict is not Verdict.SILENT for line in lines)
 
     async def _until_done(self) -> None:
         span = timedelta(seconds=self._settings.bidding.poll_s)

@@ -45,7 +45,7 @@ def clear(path: Path) -> Iterator[None]:
         name = getattr(error, "sqlite_errorname", "")
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise EnvironmentProblem(
-                f"cannot write the journal {path}: another process has kept it locked for {BUSY_S:g} s; end that one"
+                f"cannot write the journal {path}: another process keeps it locked; end that one"
             ) from error
         if name.startswith("SQLITE_FULL"):
             raise EnvironmentProblem(
@@ -58,11 +58,11 @@ def clear(path: Path) -> Iterator[None]:
         raise ConfigError(f"journal {path} is damaged: {error}; restore it from a copy") from error
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Connection:
     """Return a connection to the journal at *path*, which exists; a commit returns once it is on disk."""
     mode = "ro" if read_only else "rw"
     database = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=busy_s, isolation_level=None
     )
     try:
         if not read_only:

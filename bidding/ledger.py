@@ -132,13 +132,16 @@ class Ledger:
         """Move the document to the venue that *document* is about."""
         if isinstance(document, Intent):
             ids = tuple(offer.offer_id for offer in document.offers)
-            self.documents[document.document_id] = DocumentRecord(document.document_id, ids, document.content)
+            self.documents[document.document_id] = DocumentRecord(
+                document.document_id, ids, document.content, attempts=self._attempts(document.document_id)
+            )
             self._open[document.document_id] = None
         elif isinstance(document, Withdrawal):
-            known = self.documents.get(document.document_id)
-            attempts = known.attempts if known else 0
             self.documents[document.document_id] = DocumentRecord(
-                document.document_id, document.offer_ids, withdraws=True, attempts=attempts
+                document.document_id,
+                document.offer_ids,
+                withdraws=True,
+                attempts=self._attempts(document.document_id),
             )
             self._open[document.document_id] = None
         elif type(document) in STEP and (known := self.documents.get(getattr(document, "document_id", ""))):
@@ -146,6 +149,10 @@ class Ledger:
             self.documents[known.document_id] = replace(known, state=STEP[type(document)], attempts=attempts)
             if isinstance(document, Refused):
                 self._open.pop(known.document_id, None)
+
+    def _attempts(self, document_id: str) -> int:
+        known = self.documents.get(document_id)
+        return known.attempts if known else 0
 
     def _close(self, moved: Iterable[OfferRecord]) -> None:
         """Let go of the documents that the offers' answers have settled."""

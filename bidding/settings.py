@@ -115,6 +115,8 @@ class Bidding(Section, frozen=True, kw_only=True):
     in_flight_s: Positive = 1
     """Between two questions before the venue's "never saw it" is believed."""
 
+    reconcile_s: Positive = 30
+    """Between two comparisons of what the venue holds with what we hold."""
     request_s: Positive = 10
     """The machine's time after which a request is given up; "never saw it" is not believed sooner after a start."""
 

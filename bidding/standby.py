@@ -97,8 +97,12 @@ class Primary:
             )
 
     def earlier_requests_end_in(self, request_s: float) -> float:
-        """Return for how many seconds a request of the process before this one may still be under way."""
-        return max(0.0, self._began_s + request_s - self._running_s())
+        """
+        Return for how many seconds a request of the process before this one may still be under way.
+
+        A dead process has none: its connections are closed, and what was on the line arrives within `in_flight`.
+        """
+        return max(0.0, self._began_s + request_s - self._running_s()) if self._journal.after_silence else 0.0
 
     async def run(self) -> None:
         """Beat until cancelled; raise `FencedError` when another process has taken over."""

@@ -89,6 +89,17 @@ class Submitter:
         await _all(self._recover(document) for document in self._book.ledger.open_documents)
         return not self._book.ledger.open_documents
 
+    async def send_again(self, offers: Sequence[Offer]) -> None:
+        """
+        Send one document's *offers*, which the venue had accepted and holds no more, while their gates are open.
+
+        Whoever calls holds their keys. Nothing is sent unless the venue, asked twice more, does not know them.
+        """
+        open_still = [offer for offer in offers if not self._gate_closed(offer)]
+        if open_still:
+            meant = self._meant(open_still)
+            await self._resolve(meant)
+
     async def poll(self) -> None:
         """Ask once what the venue has judged of the offers that are pending before their interval starts."""
         now = self._clock.now()
@@ -101,7 +112,7 @@ class Submitter:
             self._take(await self._ask(document) or {})
 
     async def _submit(self, offers: Sequence[Offer]) -> None:
-        async with self._alone_with(offers):
+        async with self.alone_with(offers):
             states = {offer.offer_id: self._book.ledger.offers.get(offer.offer_id) for offer in offers}
             new = [o for o in offers if (known := states[o.offer_id]) is None or known.state is OfferState.HELD]
             if new and await self._clear_the_way(new):
@@ -109,7 +120,7 @@ class Submitter:
             await self._resolve_all(offers)
 
     async def _withdraw(self, offers: Sequence[Offer], reason: str) -> None:
-        async with self._alone_with(offers):
+        async with self.alone_with(offers):
             if not await self._clear_the_way(offers):
                 return
             names = tuple(o.offer_id for o in offers if self._record(o.offer_id).state in TAKEN | {OfferState.PENDING})
@@ -121,11 +132,11 @@ class Submitter:
 
     async def _recover(self, document: DocumentRecord) -> None:
         offers = [self._record(name).offer for name in document.offer_ids]
-        async with self._alone_with(offers):
+        async with self.alone_with(offers):
             await self._resolve_all(offers)
 
     @asynccontextmanager
-    async def _alone_with(self, offers: Iterable[Offer]) -> AsyncIterator[None]:
+    async def alone_with(self, offers: Iterable[Offer]) -> AsyncIterator[None]:
         """Hold the keys of *offers*: one document under way for each."""
         async with AsyncExitStack() as stack:
             for key in sorted({key_of(offer) for offer in offers}):

@@ -14,7 +14,7 @@ from doubles.scripted import ScriptedVenue
 
 from bidding.book import Book
 from bidding.entries import Held, Intent, Sent, Unknown
-from bidding.journal import Journal
+from bidding.journal import Journal, read_lease
 from bidding.markets import Receipt
 from bidding.offers import offer_id
 from bidding.products import Pause
@@ -374,7 +374,7 @@ async def test_absence_is_not_believed_while_an_earlier_process_may_have_a_reque
     with rig(path, venue) as r:
         r.book.write(meant())
         r.book.write(Sent(document_id=meant().document_id, attempt=1))
-    with Journal(path) as journal:
+    with Journal(path), Journal(path, silent=read_lease(path)) as journal:
         clock = WaitedClock.from_(NOON)
         primary = Primary(journal, 10, lambda: journal.beaten_s)
         patient = patience(milliseconds=1, request_s=60)
