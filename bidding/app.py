@@ -22,15 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from bidding.agents import feed
+from bidding.agents.baselines import Baselines
 from bidding.agents.deliver import Delivery, Intake
+from bidding.agents.due import planned
 from bidding.agents.feed import World
+from bidding.agents.firm import FirmOffers
+from bidding.agents.gatekeeper import Gatekeeper
 from bidding.agents.history import History
-from bidding.agents.offer import Offering, planned
+from bidding.agents.offer import Offering, Strategy
 from bidding.agents.publish import Outbox
 from bidding.agents.settle import Settling
 from bidding.agents.summary import summarise, write_summary
 from bidding.book import Book
+from bidding.journal import Journal
 from bidding.markets import Connect, Market
+from bidding.offers import Terms
 from bidding.performance import LookBack
 from bidding.products import Rules
 from bidding.reconcile import Reconciler, Verdict
@@ -88,7 +94,17 @@ async def _bid(settings: Settings) -> None:
         market = await _connected(connect, settings)
         stack.push_async_callback(market.close)
         rules = _rules(market, settings)
-        desk = Desk(settings, market, rules, primary=primary, book=book, world=world, signer=signer, sender=sender)
+        desk = Desk(
+            settings,
+            market,
+            rules,
+            journal=journal,
+            primary=primary,
+            book=book,
+            world=world,
+            signer=signer,
+            sender=sender,
+        )
         await _first_of(
             desk.work(),
             primary.run(),
@@ -101,12 +117,23 @@ async def _bid(settings: Settings) -> None:
         desk.close_books()
 
 
-def _rules(market: Market, settings: Settings) -> Rules:
-    """Return the rules of the product that is sold; raise `ConfigError` where they do not fit the site."""
-    name = settings.bidding.product
+def traded(market: Market, name: str) -> Rules:
+    """Return the rules of product *name*; raise `ConfigError` where the venue does not buy it."""
     if name not in market.products:
         raise ConfigError(f"[bidding] product {name!r} is not traded; have {', '.join(market.products) or 'none'}")
-    rules = market.products[name]
+    return market.products[name]
+
+
+def strategy_of(
+    settings: Settings, rules: Rules, terms: Terms, *, book: Book, world: World, baselines: Baselines
+) -> Strategy:
+    """Return the strategy that the settings name."""
+    return FirmOffers(settings.bidding, rules, terms, book=book, world=world, baselines=baselines)
+
+
+def _rules(market: Market, settings: Settings) -> Rules:
+    """Return the rules of the product that is settled; raise `ConfigError` where they do not fit the site."""
+    rules = traded(market, settings.bidding.product)
     if rules.interval != settings.site.interval:
         ours, theirs = settings.site.interval_s, rules.interval_s
         raise ConfigError(f"[site] interval_s is {ours}, the venue settles intervals of {theirs} s")
@@ -169,6 +196,7 @@ class Desk:
         market: Market,
         rules: Rules,
         *,
+        journal: Journal,
         primary: Primary,
         book: Book,
         world: World,
@@ -181,19 +209,33 @@ class Desk:
         history = History(bidding.archive, world, settings.site.interval, look_back)
         self._settings, self._rules, self._book, self._world = settings, rules, book, world
         self._clock = settings.clock
-        self._submitter = Submitter(market, book, settings.clock, bidding.patience, primary)
-        self._reconciler = Reconciler(market, book, self._submitter)
         self._reconciled = False
-        self._offering = Offering(
+        terms = bidding.terms(settings.site.name, settings.clock.speed)
+        products = {name: traded(market, name) for name in bidding.for_sale}
+        self._gate = Gatekeeper(
             bidding,
-            rules,
-            bidding.terms(settings.site.name, settings.clock.speed),
+            settings.site.name,
+            products,
+            journal=journal,
             book=book,
             world=world,
-            history=history,
-            submitter=self._submitter,
-            method=method,
+            clock=settings.clock,
+            window=terms.window,
         )
+        self._gate.listen()
+        self._submitter = Submitter(
+            market,
+            book,
+            settings.clock,
+            bidding.patience,
+            primary,
+            closed=lambda: self._gate.closed(settings.clock.now()),
+        )
+        self._reconciler = Reconciler(market, book, self._submitter)
+        strategy = strategy_of(
+            settings, rules, terms, book=book, world=world, baselines=Baselines(rules, method, book, history)
+        )
+        self._offering = Offering(strategy, market, gate=self._gate, book=book, submitter=self._submitter)
         self._intake = Intake(bidding, market, book)
         self._delivery = Delivery(bidding, book=book, world=world, signer=signer, sender=sender, clock=settings.clock)
         self._settling = Settling(

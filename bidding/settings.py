@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from bidding.capacity import ORDER, Window
-from bidding.gate.settings import Approvers, Collars, Limits, Obligation, Quality, approver_keys
+from bidding.gate.settings import Approvers, Collars, Limits, Obligation, Quality
 from bidding.offers import Terms
 from bidding.pricing import TierCost
 from bidding.submit import Patience
@@ -49,7 +49,7 @@ class Bidding(Section, frozen=True, kw_only=True):
     products: tuple[str, ...] = ()
     """What a portfolio is made of, by the venue's names; empty: `product` alone."""
     strategy: str = FIRM
-    """`firm` offers all firm power of `product` at cost plus margin; others are plug-ins in bidding/portfolio/strategies."""
+    """`firm`: all firm power of `product` at cost plus margin; others are plug-ins in bidding/portfolio/strategies."""
     forecast: str = ""
     """CSV of price scenarios, see bidding/forecast.py; a portfolio strategy offers nothing without."""
     risk_weight: Share = 0.2

@@ -14,7 +14,7 @@ late older one cannot overwrite it.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -56,13 +56,22 @@ class Submitter:
     """One venue's outbox; the journal remembers, this only drives."""
 
     def __init__(
-        self, market: Market, book: Book, clock: Clock, patience: Patience, primary: Primary | None = None
+        self,
+        market: Market,
+        book: Book,
+        clock: Clock,
+        patience: Patience,
+        primary: Primary | None = None,
+        *,
+        closed: Callable[[], str] = lambda: "",
     ) -> None:
+        """Take *closed* to say why nothing may leave, empty where it may; withdrawals always may."""
         self._market = market
         self._book = book
         self._clock = clock
         self._patience = patience
         self._primary = primary
+        self._closed = closed
         self._locks: WeakValueDictionary[Key | str, asyncio.Lock] = WeakValueDictionary()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -239,6 +248,8 @@ class Submitter:
             rest = [offer for offer in offers if offer not in late]
             if rest:
                 await self._send(self._meant(rest))
+        elif offers and not document.withdraws and (why := self._closed()):
+            self._book.write(Refused(document_id=document.document_id, reason=why))
         elif offers:
             async with self._slots:
                 await self._send_now(document, offers)
