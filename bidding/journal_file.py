@@ -140,7 +140,7 @@ def _make(path: Path) -> None:
     lines = lines_of(path) or []
     if lines and not (kept := path.with_name(f"{path.name}.jsonl")).exists():
         os.link(path, kept)
-    number, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600, and so are -wal and -shm
+    number, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     os.close(number)
     made = Path(name)
     try:
