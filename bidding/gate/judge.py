@@ -21,6 +21,7 @@ from bidding.rules import Case, Refusal, Rule, Sheet, check_case, check_document
 from bidding.rules.amounts import expected_loss
 from bidding.rules.case import key_of
 from bidding.rules.moves import lowers
+from bidding.rules.numbers import unreadable
 from bidding.rules.portfolio_view import Portfolio, Promise
 from bidding.rules.refusal import apply, found
 from pipeline.messages.market import Offer
@@ -48,12 +49,13 @@ class _Place:
         """Return the place that those of *documents* leave behind which leave or are held."""
         passed = (d for d, decision in zip(documents, decisions, strict=True) if not isinstance(decision, Refused))
         offers = [offer for document in passed for offer in document.offers]
-        replaced = {key_of(offer) for offer in offers}
-        kept = [other for other in self.situation.standing if key_of(other) not in replaced]
+        newest = {key_of(offer): offer for offer in offers}
+        kept = [other for other in self.situation.standing if key_of(other) not in newest]
         known = {name: list(others) for name, others in self.known.items()}
         for offer in offers:
             known.setdefault(_name(offer), []).append(offer)
-        return _Place(replace(self.situation, standing=(*kept, *offers), counters=self.counted(len(offers))), known)
+        standing = (*kept, *newest.values())
+        return _Place(replace(self.situation, standing=standing, counters=self.counted(len(offers))), known)
 
     def counted(self, more: int) -> Counters:
         """Return the runaway guard's counters after *more* offers."""
@@ -193,8 +195,7 @@ def _not_lower(offer: Offer, situation: Situation) -> Refusal:
 
 
 def _readable(offers: Iterable[Offer]) -> bool:
-    steps = (step for offer in offers for step in offer.steps)
-    return all(step.quantity_mw.is_finite() and step.price_per_mwh.is_finite() for step in steps)
+    return not any(text for offer in offers for text in unreadable(offer))
 
 
 def _name(offer: Offer) -> Name:

@@ -6,13 +6,14 @@ from decimal import Decimal
 
 import pytest
 from doubles.builders import INTERVAL, MINUTE, NOON, rules, step
-from doubles.gate import HALTED, KEYS, REDUCING, flexibility, halt, limits, minutes, other, resume, situation
+from doubles.gate import ACTIVE, HALTED, KEYS, REDUCING, flexibility, halt, limits, minutes, other, resume, situation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidding.gate.approval import approve, content_hash
 from bidding.gate.control import Approval, Control, Halted, Resumed, Source
 from bidding.gate.judge import Decision, Held, Leaves, Outgoing, Refused, judge
+from bidding.gate.quality import Trust
 from bidding.gate.settings import Effect, Obligation
 from bidding.gate.situation import Counters, Situation
 from bidding.rules.case import key_of
@@ -222,6 +223,40 @@ def test_the_same_offer_in_two_documents_leaves_once() -> None:
     assert "duplicate" in refused_by(second)
 
 
+def test_a_document_that_replaces_an_earlier_one_of_the_batch_takes_its_place() -> None:
+    """0.3 MW, then 0.4 MW instead, are 0.4 MW: the second 0.1 MW of 0.5 MW firm are still there."""
+    batch = [
+        Outgoing((other(step("0.3", "20")),)),
+        Outgoing((other(step("0.4", "20"), revision=2, firm_kw=1e3),)),
+        Outgoing((other(step("0.1", "20"), venue="acme"),)),
+        Outgoing((other(step("0.1", "20"), venue="acme", resource="r2"),)),
+    ]
+    known = situation(rules(), rules(venue="acme"), flexibility={"site-1": flexibility(0.5)})
+
+    assert [type(decision) for decision in judge(batch, known)] == [Leaves, Leaves, Leaves, Refused]
+
+
+def test_the_runaway_guard_counts_the_documents_of_a_batch() -> None:
+    batch = [Outgoing((other(interval=minutes(begin)),)) for begin in (2, 3, 4)]
+    known = situation(limits=limits(offers_per_minute=3), counters=Counters(last_minute=1))
+
+    decisions = judge(batch, known)
+
+    assert [type(decision) for decision in decisions] == [Leaves, Leaves, Refused]
+    assert refused_by(decisions[2]) == ["offers_per_minute"]
+
+
+def test_what_is_smaller_in_power_and_cheaper_makes_no_room_for_what_comes_before_it() -> None:
+    """0.3 MW at 20 stand at acme. 0.1 MW at 10 are no step down, for more is offered at 10; it comes second here."""
+    standing = other(step("0.3", "20"), venue="acme")
+    known = situation(rules(), rules(venue="acme"), standing=(standing,), flexibility={"site-1": flexibility(0.4)})
+    cheaper = Outgoing((other(step("0.1", "10"), venue="acme", revision=2),))
+    more = Outgoing((other(step("0.2", "20")),))
+
+    assert [type(decision) for decision in judge([more, cheaper], known)] == [Refused, Leaves]
+    assert [type(decision) for decision in judge([cheaper, more], known)] == [Leaves, Leaves]
+
+
 def test_nothing_leaves_a_situation_of_which_nothing_is_known() -> None:
     empty = Situation(now=NOON, products={}, flexibility={})
 
@@ -315,6 +350,40 @@ def test_a_batch_is_judged_as_its_documents_would_be_one_after_the_other(
             known = kept(known, *document.offers)
 
     assert [type(decision) for decision in judge(batch, world)] == decisions
+
+
+NUMBERS = st.one_of(st.decimals(), st.sampled_from([Decimal(0), Decimal("-0.1"), Decimal("1e-30"), Decimal("1e30")]))
+STRANGE = st.builds(
+    lambda offer, amounts, firm_kw, confidence, product: offer.model_copy(
+        update={
+            "steps": tuple(
+                offer.steps[0].model_copy(
+                    update={"quantity_mw": quantity, "price_per_mwh": price, "restart_cost_per_mwh": cost}
+                )
+                for quantity, price, cost in amounts
+            ),
+            "firm_kw": firm_kw,
+            "confidence": confidence,
+            "product": product,
+        }
+    ),
+    OFFERS,
+    st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=3),
+    st.floats(),
+    st.floats(),
+    st.sampled_from(["energy-dr", "gas"]),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.one_of(STRANGE, OFFERS), min_size=1, max_size=3), st.sampled_from([ACTIVE, REDUCING]))
+def test_whatever_an_offer_says_is_judged_and_nothing_strange_leaves(offers: list[Offer], trust: Trust) -> None:
+    """NaN, infinities, nothing, less than nothing, thirty digits: an answer, and no crash."""
+    decision = one(replace(WORLD, trust=trust, standing=(other(interval=minutes(3)),)), *offers)
+
+    if not isinstance(decision, Refused):
+        assert all(0 < offer.quantity_mw <= Decimal("0.5") for offer in offers)
+        assert all(0 <= step.price_per_mwh <= 1000 for offer in offers for step in offer.steps)
 
 
 TIGHTER = st.sampled_from(

@@ -234,11 +234,13 @@ def test_a_revision_takes_the_place_of_what_stood() -> None:
 def test_power_that_nothing_is_known_of_is_not_there() -> None:
     """An instant that no figure covers, a NaN, a negative figure, a site nobody knows: nothing to sell."""
     half = Flexibility(firm_kw={minutes(5): 1000.0}, ramp_kw_per_s=100, deferrable_kwh=1e4)
+    hole = replace(half, firm_kw={minutes(5): 1000.0, minutes(7): 1000.0})
     nan = replace(half, firm_kw={minutes(5): float("nan")})
     negative = replace(half, firm_kw={minutes(5): -1.0})
 
     assert broken(market(flexibility={"site-1": half}), megawatts("0.1")) == []
     assert broken(market(flexibility={"site-1": half}), megawatts("0.1", interval=minutes(5, 2))) == ["promised_twice"]
+    assert broken(market(flexibility={"site-1": hole}), megawatts("0.1", interval=minutes(5, 3))) == ["promised_twice"]
     assert broken(market(flexibility={"site-1": nan}), megawatts("0.1")) == ["promised_twice"]
     assert broken(market(flexibility={"site-1": negative}), megawatts("0.1")) == ["promised_twice"]
     assert broken(market(), megawatts("0.1", site="elsewhere")) == ["deferrable", "promised_twice"]
@@ -382,9 +384,11 @@ def test_the_worst_case_is_the_cap_times_the_shortfall_factor_or_the_dearest_ste
 
 
 def test_money_of_two_currencies_is_never_added() -> None:
+    """10 $ and 10 € are each at their limit; another cent's worth of either is above it."""
     known = market(limits=limits(resource_day_money="10"), standing=(megawatts("0.4", currency="EUR"),))
 
-    assert broken(known, megawatts("0.4")) == []
+    assert broken(known, megawatts("0.4", venue="acme")) == []
+    assert broken(known, megawatts("0.41", venue="acme")) == ["resource_money"]
 
 
 def test_a_price_is_compared_where_both_curves_have_power() -> None:
