@@ -63,6 +63,12 @@ def test_rules_from_elsewhere_take_confirmed_figures_too() -> None:
     assert (after.price_cap, after.closes) == (before.price_cap, before.closes)
 
 
+def test_a_confirmed_figure_that_contradicts_rules_from_elsewhere_is_refused() -> None:
+    entry = {"value": 6000, "source": "contract", "confirmed_on": date(2026, 11, 2)}
+    with pytest.raises(ConfigError, match=r"\[products.ercot.reg-up\]: price_floor 6000 is above price_cap 5000"):
+        with_overrides(load("ercot")["reg-up"], {"price_floor": entry}, "J. Doe")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -97,6 +97,7 @@ def test_a_file_is_read_as_it_is_written(acme: Path) -> None:
         ('name = "spin"\n', "", "[[product]]: name is missing"),
         ("at = 10:00:00 }", "at = 10:00:00, of = 1 }", "product spin: closes.of = "),
         ("days_before = 1, ", "", "product spin: closes: days_before and at go together"),
+        ("days_before = 1, at = 10:00:00", 'before_s = 60, zone = "UTC"', "product spin: closes: zone is at's clock"),
         ("days_before = 1, at = 10:00:00", "before_s = -60", "product spin: closes: lies after the interval"),
         ("at = 10:00:00 }", 'at = 10:00:00, zone = "EPT" }', "product spin: closes: no time zone 'EPT'"),
         ('baseline_method = ""', 'baseline_method = "caiso-10-in-1"', "did you mean 'caiso-10-in-10'?"),
@@ -161,6 +162,13 @@ def test_between_two_versions_the_product_is_not_bought(acme: Path) -> None:
 def test_two_versions_on_one_day_are_refused(acme: Path) -> None:
     acme.write_text(two_versions("2026-06-02", "2026-06-01"), encoding="utf-8")
     with pytest.raises(ConfigError, match="product spin: two versions hold on 2026-06-01; set since and until"):
+        read(acme)
+
+
+def test_a_version_that_never_holds_is_refused(acme: Path) -> None:
+    text = ACME.replace("interval_s = 3600", "since = 2026-06-01\nuntil = 2026-06-01\ninterval_s = 3600")
+    acme.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="product spin: since and until are the same day, so that it never holds"):
         read(acme)
 
 
