@@ -45,7 +45,7 @@ def hour_of(award: Award) -> datetime:
 def reserve_line(
     award: Award, begun: datetime | None, meter: Meter, rules: Rules, market: Market
 ) -> CapacityLine | Missing:
-    """Return the line of a reserve's *award*; *begun* is when the contingency began that called it, None: not called."""
+    """Return the line of a reserve's *award*; *begun* is when a contingency called it, None where none did."""
     called = Called(_NONE, _NONE, _NONE) if begun is None else _called(award, begun, meter, rules, market)
     if isinstance(called, Missing):
         return called
