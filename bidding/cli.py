@@ -73,8 +73,10 @@ async def _rules_of(name: str, config: Path) -> None:
     except VenueError as error:
         _say(f"  {error}")
         return
-    for rule, given in market.rules.model_dump(mode="json").items():
-        _say(f"  {rule:<18} {'; '.join(given) if isinstance(given, list) else given}")
+    for name_of_product, rules in market.products.items():
+        _say(f"  {name_of_product}")
+        for rule, given in rules.model_dump(mode="json").items():
+            _say(f"    {rule:<18} {'; '.join(map(str, given)) if isinstance(given, list) else given}")
     await market.close()
 
 

@@ -40,8 +40,12 @@ class Bidding(Section, frozen=True, kw_only=True):
     """What the venue knows."""
     venue: str = "sandbox"
     """Plug-in name; the venue's own settings are in ``[venue.NAME]``."""
+    product: str = "energy-dr"
+    """What is sold there, by the venue's name for it."""
     journal: str = "var/bidding.journal"
-    """Everything that was sent, received and decided; a process with the same journal goes on from it."""
+    """Everything that was sent, received and decided; a process with the same journal goes on from it, or stands by."""
+    takeover_s: Annotated[float, msgspec.Meta(ge=1)] = 10
+    """The machine's time for which a primary is silent before a standby takes over; half of it is its own limit."""
     archive: str = "var/archive"
     """Folder of the Parquet archive, for history."""
     summary: str = ""
@@ -81,6 +85,9 @@ class Bidding(Section, frozen=True, kw_only=True):
     """Between two questions what became of an offer, while the venue does not answer."""
     in_flight_s: Positive = 1
     """Between two questions before the venue's "never saw it" is believed."""
+
+    request_s: Positive = 10
+    """The machine's time after which a request is given up; "never saw it" is not believed sooner after a start."""
 
     hold_margin: Share = 0.03
     """Hold the load this share of the award below what is owed."""
@@ -144,6 +151,7 @@ class Bidding(Section, frozen=True, kw_only=True):
             retry=timedelta(seconds=self.retry_s),
             in_flight=timedelta(seconds=self.in_flight_s),
             gate_margin=timedelta(seconds=self.gate_margin_s),
+            request_s=self.request_s,
         )
 
 

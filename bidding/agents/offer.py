@@ -122,7 +122,7 @@ class Offering:
         return baseline
 
     async def _offer(self, offer: Offer) -> None:
-        record = await self._submitter.submit(offer)
+        (record,) = await self._submitter.submit([offer])
         self._why_not.pop(offer.interval, None)
         log.info(
             "offer %s for %s: %s of %s MW at up to %s %s/MWh%s",

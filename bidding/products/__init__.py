@@ -146,6 +146,11 @@ class Rules(Document):
     opens: Gate | None = None
     pauses: tuple[Pause, ...] = ()
     max_document_bytes: int | None = None
+    one_product_per_document: bool = False
+    one_day_per_document: bool = False
+    """A document holds the offers of one local day."""
+    stacks_with: tuple[str, ...] = ()
+    """`PRODUCT` or `VENUE/PRODUCT` for which the same power may be offered too: the venue buys only one of them."""
 
     baseline_method: str
     """Name in `pipeline.cbl.methods`; empty where no baseline is involved."""

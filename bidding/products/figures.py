@@ -21,7 +21,9 @@ from pipeline.cbl import methods
 from pipeline.errors import ConfigError
 
 _TYPES: dict[str, TypeAdapter[Any]] = {
-    name: TypeAdapter(field.annotation) for name, field in Rules.model_fields.items() if name in FIGURES
+    name: TypeAdapter[Any](field.annotation)  # type: ignore[arg-type] # pydantic says it may be None, and it is not
+    for name, field in Rules.model_fields.items()
+    if name in FIGURES
 }
 
 #: Figures that make no sense at zero.

@@ -27,7 +27,7 @@ from pipeline.errors import ConfigError, UnknownPluginError
 FOLDER = Path(__file__).parent
 
 _VENUE = ("venue", "timezone", "currency", "sources", "product")
-_PRODUCT = ("name", "family", "trading", "title", "cited", "unknown", *FIGURES)
+_PRODUCT = ("name", "family", "trading", "title", "timezone", "cited", "unknown", *FIGURES)
 _SOURCE = ("text", "verified", "secondary", "date")
 
 
@@ -71,8 +71,11 @@ def read(path: Path) -> tuple[Product, ...]:
     if venue != path.stem:
         raise ConfigError(f"{path}: venue is {venue!r}; it has to be the file's name, {path.stem!r}")
     timezone(f"{path}: timezone", _text(str(path), document, "timezone"))
-    sources = {key: _source(f"{path}: [sources.{key}]", table) for key, table in document.get("sources", {}).items()}
-    products = tuple(_product(path, document, table, sources) for table in document.get("product", []))
+    written, tables = document.get("sources", {}), document.get("product", [])
+    if not isinstance(written, dict) or not isinstance(tables, list):
+        raise ConfigError(f"{path}: write each source as [sources.KEY] and each product as [[product]]")
+    sources = {key: _source(f"{path}: [sources.{key}]", table) for key, table in written.items()}
+    products = tuple(_product(path, document, table, sources) for table in tables)
     for one, other in combinations(products, 2):
         _apart(path, one, other)
     used = {key for product in products for key in product.cited.values()}
@@ -118,11 +121,7 @@ def _product(path: Path, document: Mapping[str, Any], table: Any, sources: Mappi
     figures = {name: figure(where, name, table[name]) for name in FIGURES if name in table}
     consistent(where, figures)
     cited = _cited(where, table.get("cited", {}), figures, sources)
-    unknown = tuple(table.get("unknown", ()))
-    for name in unknown:
-        known(f"{where}: unknown", name, FIGURES)
-        if name in figures:
-            raise ConfigError(f"{where}: {name} is given, and listed as unknown")
+    unknown = _unknown(where, table.get("unknown", []), figures)
     try:
         return Product(
             venue=document["venue"],
@@ -130,7 +129,7 @@ def _product(path: Path, document: Mapping[str, Any], table: Any, sources: Mappi
             family=_text(where, table, "family"),
             trading=_text(where, table, "trading"),
             title=_text(where, table, "title"),
-            timezone=document["timezone"],
+            timezone=timezone(f"{where}: timezone", table.get("timezone", document["timezone"])),
             currency=_text(str(path), document, "currency"),
             figures=figures,
             cited=cited,
@@ -142,13 +141,23 @@ def _product(path: Path, document: Mapping[str, Any], table: Any, sources: Mappi
         raise ConfigError(f"{where}: {first['loc'][0]} = {first['input']!r}: {first['msg'].lower()}") from error
 
 
+def _unknown(where: str, names: Any, figures: Mapping[str, Any]) -> tuple[str, ...]:
+    if not isinstance(names, list):
+        raise ConfigError(f"{where}: unknown: write it as a list of figures")
+    for name in names:
+        known(f"{where}: unknown", name, FIGURES)
+        if name in figures:
+            raise ConfigError(f"{where}: {name} is given, and listed as unknown")
+    return tuple(names)
+
+
 def _cited(where: str, cited: Any, figures: Mapping[str, Any], sources: Mapping[str, Source]) -> dict[str, str]:
     if not isinstance(cited, dict):
         raise ConfigError(f"{where}: cited: write it as a table, a source for each figure")
     for name, key in cited.items():
         if name not in figures:
             raise ConfigError(f"{where}: cited.{name}: there is no such figure here")
-        if key not in sources:
+        if not isinstance(key, str) or key not in sources:
             raise ConfigError(f"{where}: cited.{name}: no [sources.{key}]")
     for name in figures:
         if name not in cited:

@@ -66,7 +66,7 @@ async def _submit(config: Path, path: Path, clock: Clock, count: int) -> None:
         interval = FIRST
         for _ in range(count):
             if not book.ledger.revision_of("r1", "energy-dr", interval):
-                await submitter.submit(offer(interval=interval))
+                await submitter.submit([offer(interval=interval)])
             interval = interval.next()
     await market.close()
 

@@ -1,0 +1,1 @@
+"""Strategies, one file each, `plan(problem) -> Plan`: the file name is the strategy's name."""
