@@ -75,7 +75,7 @@ def detail(product: Product) -> list[str]:
         f"{product.venue} {product.product}: {product.title}",
         f"{product.family}, {product.trading}, {product.currency}, market days in {product.timezone}",
         "",
-        *_columns(rows),
+        *_wrapped(rows),
         "",
         *(part for key, number in numbers.items() for part in _source(product, key, number)),
         "",
@@ -190,18 +190,24 @@ def _total(products: Mapping[str, Product]) -> str:
 
 
 def _columns(rows: Sequence[Iterable[str]]) -> list[str]:
-    """Return *rows* under each other, each column as wide as its widest cell; a long last cell goes on below itself."""
+    """Return *rows* under each other, each column as wide as its widest cell."""
     cells = [tuple(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)][:-1]
-    indent = sum(widths) + 2 * len(widths)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _wrapped(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return *rows* under each other; a last cell too long for the line goes on below itself."""
+    heads = _columns([row[:-1] for row in rows])
+    indent = max(map(len, heads)) + 2
     return [
-        part.rstrip()
-        for row in cells
+        part
+        for head, row in zip(heads, rows, strict=True)
         for part in wrap(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=True)) + f"  {row[-1]}",
+            row[-1],
             WIDTH,
+            initial_indent=f"{head:<{indent}}",
             subsequent_indent=" " * indent,
-            drop_whitespace=False,
             break_on_hyphens=False,
         )
     ]

@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidding.products import Gate, Shape
@@ -198,20 +198,37 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read(tmp_path / "acme.toml")
 
 
-VALUES = ("true", "-1", "0", "1e99", "nan", '""', '"x"', "[]", "[1]", "{}", "{ a = 1 }", "2026-01-01", "10:00:00")
+VALUES = (
+    "true",
+    "-1",
+    "0",
+    "1e99",
+    "1e-99",
+    "nan",
+    '""',
+    '"x"',
+    "[]",
+    "[1]",
+    "{}",
+    "{ a = 1 }",
+    "2026-01-01",
+    "10:00:00",
+)
 LINES = tuple(number for number, line in enumerate(ACME.splitlines()) if " = " in line)
 
 
 @given(st.sampled_from(LINES), st.sampled_from(VALUES))
+@settings(max_examples=300)
 def test_whatever_stands_where_a_value_should_is_read_or_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, number: int, value: str
 ) -> None:
     written = ACME.splitlines()
     written[number] = f"{written[number].partition(' = ')[0]} = {value}"
-    path = tmp_path_factory.mktemp("any") / "acme.toml"
+    path = tmp_path_factory.getbasetemp() / "any" / "acme.toml"
+    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(written), encoding="utf-8")
     try:
-        assert load("acme", folder=path.parent).keys() <= {"spin"}
+        assert len(load("acme", folder=path.parent)) == 1
     except ConfigError as error:
         assert "\n" not in str(error)  # noqa: PT017 - it may also be read
 

@@ -1,5 +1,6 @@
 """Products as a desk reads them."""
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def test_a_product_shows_each_figure_its_unit_and_its_source() -> None:
 def test_what_nobody_found_is_named() -> None:
     text = "\n".join(detail(catalogue("miso")["energy-da"]))
     assert "Not found, though the venue has it: net_benefits_floor." in text
+
+
+@pytest.mark.parametrize("venue", venues())
+def test_every_product_of_every_venue_has_one_line_of_its_own(venue: str) -> None:
+    found = catalogue(venue)
+    rows = table(found)[3 : 3 + len(found)]
+    assert [row.split()[0] for row in rows] == list(found)
+    assert all(re.search(r" \d+/\d+( !)?$", row) for row in rows)
 
 
 @pytest.mark.parametrize("venue", venues())
