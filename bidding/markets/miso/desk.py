@@ -61,8 +61,11 @@ class Desk:
 
     async def status(self, offers: Sequence[Offer]) -> dict[str, Receipt]:
         """Return what MISO knows of *offers*; raise `UnknownOutcomeError` when there is no answer."""
+        try:
+            market = self._codec.key(offers[0])[0]
+        except ValueError as error:
+            raise UnknownOutcomeError(f"what became of {len(offers)} offers cannot be asked: {error}") from error
         book = await self._book(offers)
-        market = self._codec.key(offers[0])[0]
         found = {offer.offer_id: _receipt(offer, "accepted", "book") for offer in offers if book.says(offer, market)}
         missing = {offer.offer_id: offer for offer in offers if offer.offer_id not in found}
         try:
