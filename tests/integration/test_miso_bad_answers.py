@@ -92,6 +92,18 @@ async def test_a_book_that_cannot_be_read_leaves_the_outcome_unknown(tmp_path: P
         await market.close()
 
 
+async def test_an_answer_is_read_to_its_limit_and_no_further(tmp_path: Path) -> None:
+    """The settings allow 1 MB; the server promises 1 GB and sends 2 MB."""
+    said = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n" + b" " * 2 * 1024 * 1024
+    async with serving(said) as server:
+        market = await connected(tmp_path, server.url)
+
+        with pytest.raises(UnknownOutcomeError, match="more than 1048576 bytes"):
+            await market.submit(market.encode([OFFER]), [OFFER], 1)
+
+        await market.close()
+
+
 async def test_errors_in_a_200_whose_book_cannot_be_read_are_unknown(tmp_path: Path) -> None:
     """Some of it was taken, but not which: only asking again tells."""
     errors = b'{"action": "SUBMITTED", "responses": [{"messages": [{"level": "ERROR", "userMsg": "no"}]}]}'

@@ -1,11 +1,13 @@
 """MISO's client against its mock, a process of its own with TLS: offers and what becomes of them."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from doubles.counterparts import miso
+from doubles.miso import pki
 from doubles.miso.connecting import SIX_PM, connected, ordered, submitted, word
 from doubles.miso.offers import TODAY, TOMORROW, TYPE_1
 
@@ -59,7 +61,10 @@ async def test_a_newer_document_changes_the_hours_it_names_and_no_others(url: st
         await submitted(market, first, other)
         await submitted(market, newer)
         known = await market.status([newer, other])
+        replaced = await market.status([first])
 
+    assert replaced[first.offer_id].status == "withdrawn"  # by us: it must not be sent again
+    assert replaced[first.offer_id].reasons[0].startswith("replaced in transaction ")
     assert {name: receipt.status for name, receipt in known.items()} == {
         newer.offer_id: "accepted",
         other.offer_id: "accepted",
@@ -74,6 +79,20 @@ async def test_an_older_revision_in_the_book_is_not_ours(url: str, tmp_path: Pat
         assert await market.status([miso.offer("spin", SIX_PM, ("1.5", "8.00"), revision=2)]) == {}
         assert await market.status([miso.offer("spin", SIX_PM, ("2.0", "8.01"), revision=2)]) == {}
         assert await market.status([miso.offer("supplemental", SIX_PM, ("2.0", "8.00"))]) == {}
+
+
+async def test_an_equal_offer_made_later_is_not_found_in_what_was_sent_before(url: str, tmp_path: Path) -> None:
+    """MISO took revision 1 back; revision 2 says the same, is a minute younger and never arrived."""
+    first = miso.offer("spin", SIX_PM)
+    async with connected(tmp_path, url) as market:
+        await submitted(market, first)
+    later = miso.NOW + timedelta(minutes=1)
+    await ordered(url, "cancel", resource=miso.RESOURCE, market="day-ahead", day=str(TOMORROW), hour=18)
+    async with connected(tmp_path, url, later + timedelta(minutes=1)) as market:
+        second = miso.offer("spin", SIX_PM, revision=2).model_copy(update={"as_of": later})
+
+        assert (await market.status([first]))[first.offer_id].status == "cancelled"
+        assert await market.status([second]) == {}
 
 
 async def test_a_withdrawn_offer_is_gone_and_can_be_made_again(url: str, tmp_path: Path) -> None:
@@ -157,6 +176,17 @@ async def test_who_acts_for_another_is_told_to_check_the_certificate(url: str, t
             await submitted(market, miso.offer("spin", SIX_PM))
         with pytest.raises(UnknownOutcomeError):
             await market.status([miso.offer("spin", SIX_PM)])
+
+
+async def test_a_server_that_another_authority_vouches_for_is_not_spoken_to(url: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    pki.make(other, miso.PARTICIPANT)
+    async with connected(tmp_path, url, ca_file=str(other / "ca.pem")) as market:
+        with pytest.raises(VenueError, match=r"nothing was sent.*certificate verify failed"):
+            await submitted(market, miso.offer("spin", SIX_PM))
+
+    assert miso.audit(url)["submissions_applied"] == 0
 
 
 # ------------------------------------------------------------------------------------------------ trouble

@@ -55,7 +55,7 @@ class Codec:
         self.products = products
 
     def key(self, offer: Offer) -> tuple[str, date]:
-        """Return the market and the day of *offer*, which travel together; `ValueError` on an offer that is not MISO's."""
+        """Return the market and the day of *offer*, which travel together; `ValueError` where it has none."""
         if offer.product not in self.products:
             raise ValueError(f"product {offer.product!r} is not sold to MISO; have {', '.join(sorted(self.products))}")
         return market_of(offer.product, self.products), hour_of(offer.interval)[0]
