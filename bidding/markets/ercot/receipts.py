@@ -111,9 +111,10 @@ def submission_days(offers: Sequence[Offer], now: datetime) -> Iterator[tuple[da
     """
     Yield the days, [start, end), in which *offers* can have been submitted: after they were made.
 
-    ERCOT keeps notifications by the time of submission, four days long, and answers for a day at a time.
+    ERCOT keeps notifications by the time of submission, four days long, and answers for a day at a time. Its clock and
+    ours may differ by a minute.
     """
-    start = max(min(offer.as_of for offer in offers), now - names.QUERY_DAYS * DAY + MINUTE)
+    start = max(min(offer.as_of for offer in offers) - MINUTE, now - names.QUERY_DAYS * DAY + MINUTE)
     end = now + MINUTE
     while start < end:
         yield start, min(start + DAY, end)

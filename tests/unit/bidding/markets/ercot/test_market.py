@@ -158,6 +158,56 @@ async def test_an_answer_that_comes_too_late_is_an_unknown_outcome(folder: Path)
         await ercot.close()
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("fatal_share", "ERCOT failed"),
+        ("mixed_up", "another message"),
+        ("bad_signatures", "altered after it was signed"),
+    ],
+)
+async def test_an_answer_that_cannot_be_believed_is_an_unknown_outcome(
+    ercot: Market, url: str, fault: str, reason: str
+) -> None:
+    bid = offer("reg-up", FIRST)
+    await ercot.status([bid])  # so that there is an answer before
+    market.order(url, "/faults", **{fault: 1.0})
+
+    with pytest.raises(UnknownOutcomeError, match=reason):
+        await send(ercot, bid)
+
+    market.order(url, "/faults", **{fault: 0.0})
+    assert await states(ercot, bid) == {bid.offer_id: "accepted"}
+
+
+async def test_a_refused_document_left_nothing_behind(ercot: Market, url: str) -> None:
+    market.order(url, "/faults", reject_share=1.0)
+    with pytest.raises(RejectedError, match="refused to order") as refusal:
+        await send(ercot, offer("reg-up", FIRST))
+    market.order(url, "/faults", reject_share=0.0)
+
+    assert not isinstance(refusal.value, GateClosedError)
+    assert await states(ercot, offer("reg-up", FIRST)) == {}
+
+
+async def test_the_same_curve_of_an_older_revision_is_not_ours(ercot: Market) -> None:
+    await send(ercot, offer("reg-up", FIRST))
+
+    assert await states(ercot, offer("reg-up", FIRST, revision=2)) == {}
+
+
+async def test_our_id_with_another_curve_is_not_ours(ercot: Market) -> None:
+    await send(ercot, offer("reg-up", FIRST, ("1.0", "5.00")))
+
+    assert await states(ercot, offer("reg-up", FIRST, ("2.0", "5.00"))) == {}
+
+
+async def test_an_hour_whose_gate_has_closed_is_refused_alone(ercot: Market) -> None:
+    late, early = offer("energy-rt", market.closed("energy-rt")), offer("energy-rt", market.intervals("energy-rt")[0])
+
+    assert await send(ercot, late, early) == {late.offer_id: "rejected", early.offer_id: "pending"}
+
+
 async def test_nothing_listening_means_that_nothing_was_sent(folder: Path) -> None:
     with market.start(folder, WORD) as url:
         ercot = await client(url, folder, tries=1)
