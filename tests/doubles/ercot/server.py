@@ -36,8 +36,9 @@ from doubles.ercot.faults import Faults  # noqa: E402
 from lxml import etree  # noqa: E402
 from signxml.verifier import SignatureConfiguration, XMLVerifier  # noqa: E402
 
+from bidding.markets.ercot.keys import load_signer  # noqa: E402
 from bidding.markets.ercot.names import MESSAGE, SOAP, WSSE, WSU  # noqa: E402
-from bidding.markets.ercot.security import load_signer, sign  # noqa: E402
+from bidding.markets.ercot.security import sign  # noqa: E402
 from bidding.products.load import load  # noqa: E402
 from pipeline.clock import Clock  # noqa: E402
 

@@ -11,7 +11,7 @@ from lxml import etree
 
 from bidding.markets.ercot import receipts
 from bidding.markets.ercot.decode import Held, Transaction
-from bidding.markets.ercot.encode import hour_mrid
+from bidding.markets.ercot.encode import hour_mrid, segments
 from bidding.markets.ercot.hours import hours, read
 from bidding.markets.ercot.names import EWS
 from bidding.markets.ercot.reply import read_awards, read_mrid, read_notices, read_reply
@@ -98,7 +98,7 @@ def test_an_answer_of_other_length_is_matched_by_our_ids() -> None:
 
 def test_a_bid_that_came_back_without_our_id_is_ours_by_its_curve() -> None:
     mine = offer("ecrs", hour(1))
-    curve = receipts.segments(mine)
+    curve = segments(mine)
     nameless = Held(RESOURCE, "ecrs", hour(1), curve, "", "", "ACCEPTED", ())
 
     assert receipts.ours(mine, [nameless]) is nameless

@@ -19,8 +19,9 @@ from lxml import etree
 
 from bidding.markets.ercot import connect, request, security
 from bidding.markets.ercot.encode import encode
+from bidding.markets.ercot.keys import Signer, Trust, load_authorities, load_signer
 from bidding.markets.ercot.names import DS, MESSAGE, SOAP
-from bidding.markets.ercot.security import Signer, Trust, load_authorities, load_signer, sign, verify
+from bidding.markets.ercot.security import sign, verify
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, RejectedError, UnknownOutcomeError, VenueError
 
@@ -235,7 +236,7 @@ async def test_the_markets_refusal_of_a_signature_is_a_definite_no(url: str, fol
     path = folder / "other.toml"
     path.write_text(market.section(url, folder, qse="QOTHER"), encoding="utf-8")
     ercot = await connect(path, Clock.parse(WORD))
-    (document,) = ercot.documents([offer("ecrs", hour(1))])
+    (document,) = ercot.documents([offer("reg-down", hour(1))])
     try:
         with pytest.raises(RejectedError, match="Source is not"):
             await ercot.submit(ercot.encode(document), document, epoch=1)
@@ -247,7 +248,7 @@ async def test_an_answer_signed_by_another_participant_is_an_unknown_outcome(url
     path = folder / "signer.toml"
     path.write_text(market.section(url, folder, reply_signer="Real ERCOT"), encoding="utf-8")
     ercot = await connect(path, Clock.parse(WORD))
-    (document,) = ercot.documents([offer("ecrs", hour(2))])
+    (document,) = ercot.documents([offer("reg-down", hour(2))])
     try:
         with pytest.raises(UnknownOutcomeError, match="not by Real ERCOT"):
             await ercot.submit(ercot.encode(document), document, epoch=1)
@@ -260,7 +261,7 @@ async def test_a_market_with_another_authoritys_certificate_is_not_spoken_to(url
     other = str(market.home_of(url, folder) / "other-ca.pem")
     path.write_text(market.section(url, folder, ca_file=other), encoding="utf-8")
     ercot = await connect(path, Clock.parse(WORD))
-    (document,) = ercot.documents([offer("ecrs", hour(3))])
+    (document,) = ercot.documents([offer("reg-down", hour(3))])
     try:
         with pytest.raises(VenueError, match="nothing was sent"):
             await ercot.submit(ercot.encode(document), document, epoch=1)
