@@ -140,6 +140,9 @@ class Prices(Document):
 
     @model_validator(mode="after")
     def _even(self) -> Self:
+        for earlier, later in pairwise(self.intervals):
+            if later.start != earlier.end or later.length != earlier.length:
+                raise ValueError(f"intervals differ in length or leave a gap at {later.start.isoformat()}")
         if (total := sum(scenario.probability for scenario in self.scenarios)) > 1 + 1e-9:
             raise ValueError(f"probabilities add up to {total}")
         for scenario in self.scenarios:
