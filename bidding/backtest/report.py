@@ -41,16 +41,20 @@ class Report:
     files: Mapping[str, str]
 
 
-def report(
-    cases: Sequence[Case],
-    lines: Sequence[Summary],
-    contestants: Sequence[Contestant],
-    *,
-    real: Real,
-    seed: str,
-    folder: str,
-) -> Report:
-    """Return the page on *lines*, whose plots it looks for in *folder*."""
+@dataclass(frozen=True)
+class Plan:
+    """How the walk was done."""
+
+    contestants: tuple[Contestant, ...]
+    seed: str
+    weeks_apart: int
+    folder: str
+    """Where the page finds its plots, beside it."""
+
+
+def report(cases: Sequence[Case], lines: Sequence[Summary], real: Real, plan: Plan) -> Report:
+    """Return the page on *lines*."""
+    folder = plan.folder
     files = {"monthly.csv": monthly(lines), "frontier.svg": plots.frontier(lines)}
     for case in cases:
         mine = [line for line in lines if line.case == case.name]
@@ -66,9 +70,9 @@ def report(
         f"![Mean day against the worst]({folder}/frontier.svg)",
         "## What is real, and what is not",
         provenance.table(real),
-        provenance.assumptions(real, seed),
+        provenance.assumptions(real, plan.seed),
         "## How it was done",
-        provenance.method(contestants),
+        provenance.method(plan.contestants, plan.weeks_apart),
         *(part for case in cases for part in section(case, lines, folder)),
     ]
     return Report("\n\n".join(part for part in parts if part) + "\n", files)

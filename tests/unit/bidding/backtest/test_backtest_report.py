@@ -17,7 +17,7 @@ from bidding.backtest.calls import CallModel
 from bidding.backtest.cases import Case, Real, cases, joint
 from bidding.backtest.day import Outcome
 from bidding.backtest.finding import finding, why
-from bidding.backtest.report import HEADS, report, table
+from bidding.backtest.report import HEADS, Plan, report, table
 from bidding.backtest.reserves import Retroactive
 from bidding.backtest.site import Measured
 from bidding.backtest.summary import Summary, summaries
@@ -28,6 +28,7 @@ from pipeline.messages.telemetry import Tier
 FIRST = date(2021, 3, 1)
 SIMPLE = replace(AT_COST, name="simple", strategy="simple")
 CONTESTANTS = (SIMPLE, BY_FORECAST)
+PLAN = Plan(CONTESTANTS, seed="seed", weeks_apart=8, folder="there")
 
 
 def small_real() -> Real:
@@ -51,7 +52,7 @@ def small_real() -> Real:
 
 def page(of: Sequence[Case]) -> str:
     lines = [line for each in of for line in summaries(list(walk(each, CONTESTANTS, planner, "seed")), 7)]
-    return report(of, lines, CONTESTANTS, real=small_real(), seed="seed", folder="there").text
+    return report(of, lines, small_real(), PLAN).text
 
 
 def test_the_page_says_what_is_simulated_and_what_is_real() -> None:
@@ -64,6 +65,7 @@ def test_the_page_says_what_is_simulated_and_what_is_real() -> None:
     assert "| cost of tokens | **assumed** |" in text
     assert "Prices of 2017 and events to 2015 do not overlap" in text
     assert "Not modelled: scarcity adders" in text
+    assert "Offers are made in every 8th week" in text
 
 
 def test_a_construction_is_called_one() -> None:
@@ -71,7 +73,7 @@ def test_a_construction_is_called_one() -> None:
     (history,) = cases(real, "seed", ["PJM_DOM_RT"])
     constructed = joint(2021, real, "seed")
 
-    text = report([history], [], CONTESTANTS, real=real, seed="seed", folder="there").text
+    text = report([history], [], real, PLAN).text
     assert "construction" not in text
     assert constructed.constructed
     assert constructed.title.startswith("Constructed, not history")
@@ -135,7 +137,7 @@ def test_dollars_a_million_tokens() -> None:
 def test_the_pictures_are_svg_and_lie_where_the_page_looks(tmp_path: Path) -> None:
     small = case(prices(FIRST, 30, lambda _, number: str(20 + number)))
     of = summaries(list(walk(small, CONTESTANTS, planner, "seed")), 7)
-    made = report([small], of, CONTESTANTS, real=small_real(), seed="seed", folder="page")
+    made = report([small], of, small_real(), replace(PLAN, folder="page"))
 
     command.write(made, tmp_path / "PAGE.md")
 
