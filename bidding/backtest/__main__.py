@@ -14,8 +14,9 @@ from pathlib import Path
 from bidding import portfolio
 from bidding.backtest import prices, reserves, site_data
 from bidding.backtest.calls import learn
-from bidding.backtest.cases import Case, Real, cases, names
+from bidding.backtest.cases import JOINT_HUB, Case, Real, cases, names
 from bidding.backtest.report import Plan, Report, report
+from bidding.backtest.rules import RESERVE
 from bidding.backtest.summary import RULE, Summary, summaries
 from bidding.backtest.walk import Contestant, Row, apart, walk
 from bidding.portfolio import model as portfolio_model
@@ -25,15 +26,23 @@ from pipeline.files import replace
 SEED = "firmwatt"
 RESAMPLING_SEED = 7
 OPTIMISER = "optimiser"
+DEEPER = 0.8
+"""Confidence of the least firm step that some contestants sell; the others stop where a rule-based desk would."""
 EVERYWHERE = (
     Contestant(RULE, RULE),
+    Contestant("simple, to 80 %", RULE, 0.0, DEEPER),
     Contestant("optimiser, λ 0", OPTIMISER, 0.0),
+)
+#: Risk weights are tried where reserve is sold and on the hub that it is paired with: a plan takes a solver a while.
+AT_RISK = (
+    *EVERYWHERE,
     Contestant("optimiser, λ 0.1", OPTIMISER, 0.1),
     Contestant("optimiser, λ 0.3", OPTIMISER, 0.3),
+    Contestant("optimiser, λ 0, to 80 %", OPTIMISER, 0.0, DEEPER),
 )
-#: Where days are few enough for more: the same, and steps that a rule-based desk would not call firm.
-WITH_RESERVE = (*EVERYWHERE, Contestant("optimiser, λ 0, to 80 %", OPTIMISER, 0.0, 0.8))
-WEEKS_APART = 4
+WEEKS_APART = 8
+SHORT = 4
+"""The half years with reserve are walked so many times as often."""
 
 log = logging.getLogger("bidding.backtest")
 
@@ -52,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines += summaries(rows, RESAMPLING_SEED)
         log.info("%s: %d days", case.name, len({row.day for row in rows}))
     out = Path(options.out)
-    plan = Plan(WITH_RESERVE, seed=options.seed, weeks_apart=options.weeks_apart, folder=out.stem.lower())
+    plan = Plan(AT_RISK, seed=options.seed, weeks_apart=options.weeks_apart, folder=out.stem.lower())
     write(report(chosen, lines, real, plan), out)
     return 0
 
@@ -70,8 +79,8 @@ def load(data: Path) -> Real:
 
 def run(case: Case, options: argparse.Namespace) -> list[Row]:
     """Return the rows of one case: of every so many weeks, and of no more days than asked for."""
-    contestants = EVERYWHERE if case.calls is None else WITH_RESERVE
-    days = apart(case.days, options.weeks_apart)
+    contestants = AT_RISK if RESERVE in case.products or case.name == JOINT_HUB else EVERYWHERE
+    days = apart(case.days, max(1, options.weeks_apart // SHORT) if RESERVE in case.products else options.weeks_apart)
     rows: list[Row] = []
     for row in walk(case, contestants, planner, options.seed, days):
         if options.days is not None and len({found.day for found in rows} | {row.day}) > options.days:
@@ -98,7 +107,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bidding.backtest", description=__doc__)
     parser.add_argument("--out", required=True, help="the page, a Markdown file; its plots go into a folder beside it")
     parser.add_argument(
-        "--weeks-apart", type=int, default=WEEKS_APART, help="offers are made in every so many weeks; 1: in all"
+        "--weeks-apart", type=int, default=WEEKS_APART, help="offers are made in every so many weeks; 1: all"
     )
     parser.add_argument("--days", type=int, help="so many days of each market, for a quick look")
     parser.add_argument("--markets", nargs="*", default=[], help="some of the markets, by name")

@@ -94,8 +94,8 @@ def method(contestants: Sequence[Contestant], weeks_apart: int) -> str:
         ""
         if weeks_apart == 1
         else (
-            f"Offers are made in every {weeks_apart}th week, the same weeks in every market, because a plan takes a "
-            "solver a good part of a second; values are of those weeks, not of years. "
+            f"Offers are made in every {weeks_apart}th week, in the half years with reserve four times as often, because a "
+            "plan takes a solver a good part of a second; values are of those weeks, not of years. "
         )
     )
     return (
