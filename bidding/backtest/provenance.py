@@ -91,15 +91,11 @@ def method(contestants: Sequence[Contestant], weeks_apart: int) -> str:
     )
     shares = ", ".join(f"{share:.0%}" for share in CONFIDENCES)
     weeks = (
-        ""
-        if weeks_apart == 1
-        else (
-            f"Offers are made in every {weeks_apart}th week, in the half years with reserve four times as often, because a "
-            "plan takes a solver a good part of a second; values are of those weeks, not of years. "
-        )
+        f"Offers are made in every {weeks_apart}th week, where reserve is sold four times as often: a plan takes a "
+        "solver a good part of a second. Values are of those weeks, not of years. "
     )
     return (
-        f"{weeks}At the venue's gate of the day before, a strategy gets {LEAST_LIKE_DAYS} to {LIKE_DAYS} whole days of "
+        f"{weeks if weeks_apart > 1 else ''}At the venue's gate of the day before, a strategy gets {LEAST_LIKE_DAYS} to {LIKE_DAYS} whole days of "
         f"the same kind (business day or not) of the last {LOOK_BACK} as equally likely scenarios, and what could be "
         f"let go as quantiles ({shares}) of the same hour over {HISTORY_DAYS} days. "
         "Only hours that had ended count as seen, which for day-ahead prices is stricter than their publication. Then "

@@ -145,11 +145,3 @@ def check(rows: Sequence[Row], best: Outcome) -> None:
 def apart(days: Sequence[date], weeks: int) -> tuple[date, ...]:
     """Return the days of every so many ISO weeks, whole weeks, the same ones in every market."""
     return tuple(day for day in days if (day.toordinal() - 1) // DAYS_A_WEEK % weeks == 0)
-
-
-def by_year(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
-    """Return the rows by case and year, in their order."""
-    found: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row.case, row.day.year), []).append(row)
-    return found

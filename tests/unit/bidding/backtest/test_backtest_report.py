@@ -16,7 +16,7 @@ from bidding.backtest import site
 from bidding.backtest.calls import CallModel
 from bidding.backtest.cases import Case, Real, cases, joint
 from bidding.backtest.day import Outcome
-from bidding.backtest.finding import finding, why
+from bidding.backtest.finding import MAIN, WHY_LEVEL, finding, why
 from bidding.backtest.report import HEADS, Plan, report, table
 from bidding.backtest.reserves import Retroactive
 from bidding.backtest.site import Measured
@@ -96,7 +96,7 @@ def lines(ours: float, simple: float) -> list[Summary]:
     """Four weeks of the same day."""
     days = 28
     return summaries(
-        [*summary("simple", *[simple] * days), *summary("ours", *[ours] * days), *summary(FORESIGHT, *[10.0] * days)], 7
+        [*summary("simple", *[simple] * days), *summary(MAIN, *[ours] * days), *summary(FORESIGHT, *[10.0] * days)], 7
     )
 
 
@@ -111,18 +111,39 @@ def test_shares_and_gains_are_those_of_the_days() -> None:
 
 
 def test_who_is_not_better_is_named_with_the_reason() -> None:
-    assert "`ours` is worse than `simple` (-112 $): it was paid -112 $" in why(lines(4, 8))
-    assert "`ours` is level with `simple`" in why(lines(8, 8))
+    assert f"`{MAIN}` against `simple` is worse (-112 $): paid -112 $" in why(lines(4, 8))
+    assert f"`{MAIN}` against `simple` is level (+0 $)" in why(lines(8, 8))
     assert why(lines(8, 4)) == ""
-    assert "`ours` earned more than `simple` in 1 of 1 market years, less in 0" in finding(lines(8, 4))
-    assert "`ours` earned more than `simple` in 0 of 1 market years, less in 1" in finding(lines(4, 8))
+
+
+def test_the_finding_says_who_won_and_by_how_much() -> None:
+    better, worse = finding(lines(8, 4)), finding(lines(4, 8))
+
+    assert "+112 $ (95 %: +112 to +112), better; 80.0% of perfect foresight against 40.0%" in better
+    assert f"`{MAIN}`: surely better than `simple` in 1 of 1 markets, surely worse in 0" in better
+    assert f"`{MAIN}`: surely better than `simple` in 0 of 1 markets, surely worse in 1" in worse
+    assert WHY_LEVEL in worse
+    assert WHY_LEVEL not in better
+
+
+def test_years_are_told_apart_and_together() -> None:
+    """31 December 2020 is worth 1, New Year 2."""
+    rows = [Row("m", "simple", date(2020, 12, 31) + DAY * n, Outcome(revenue=Decimal(n + 1))) for n in range(2)]
+
+    found = summaries(rows, 7)
+
+    assert [(line.span, line.whole, line.value) for line in found] == [
+        ("2020 to 2021", True, 3),
+        ("2020", False, 1),
+        ("2021", False, 2),
+    ]
 
 
 def test_a_row_has_a_cell_for_every_head() -> None:
     rows = table(lines(8, 4)).splitlines()
 
     assert {row.count("|") for row in rows} == {len(HEADS) + 1}
-    assert rows[3].startswith("| `ours` | 224 | 80.0% | +112 (+112 to +112) | 2.000 (2.000 to 2.000) | 8 |")
+    assert rows[3].startswith(f"| `{MAIN}` | 224 | 80.0% | +112 (+112 to +112) | 2.000 (2.000 to 2.000) | 8 |")
 
 
 def test_dollars_a_million_tokens() -> None:
