@@ -14,7 +14,7 @@ from pathlib import Path
 from bidding import portfolio
 from bidding.backtest import prices, reserves, site_data
 from bidding.backtest.calls import learn
-from bidding.backtest.cases import Case, Real, cases, names
+from bidding.backtest.cases import JOINT_HUB, Case, Real, cases, names
 from bidding.backtest.report import Plan, Report, report
 from bidding.backtest.rules import RESERVE
 from bidding.backtest.summary import RULE, Summary, summaries
@@ -33,14 +33,14 @@ EVERYWHERE = (
     Contestant("simple, to 80 %", RULE, 0.0, DEEPER),
     Contestant("optimiser, λ 0", OPTIMISER, 0.0),
 )
-#: Risk weights are tried where reserve is sold, beside energy or alone: a plan takes a solver a while.
+#: Risk weights are tried where reserve is sold, and on the hub that it is paired with.
 AT_RISK = (
     *EVERYWHERE,
     Contestant("optimiser, λ 0.1", OPTIMISER, 0.1),
     Contestant("optimiser, λ 0.3", OPTIMISER, 0.3),
     Contestant("optimiser, λ 0, to 80 %", OPTIMISER, 0.0, DEEPER),
 )
-WEEKS_APART = 8
+WEEKS_APART = 4
 SHORT = 4
 """The half years with reserve are walked so many times as often."""
 
@@ -79,7 +79,7 @@ def load(data: Path) -> Real:
 
 def run(case: Case, options: argparse.Namespace) -> list[Row]:
     """Return the rows of one case: of every so many weeks, and of no more days than asked for."""
-    contestants = AT_RISK if RESERVE in case.products else EVERYWHERE
+    contestants = AT_RISK if RESERVE in case.products or case.name == JOINT_HUB else EVERYWHERE
     days = apart(case.days, max(1, options.weeks_apart // SHORT) if RESERVE in case.products else options.weeks_apart)
     rows: list[Row] = []
     for row in walk(case, contestants, planner, options.seed, days):
