@@ -13,8 +13,8 @@ MAIN = "optimiser, λ 0"
 WHY_LEVEL = (
     "Where only energy is sold the two have little to differ on: an offer at cost is paid the clearing price anyway, "
     "and what is left is which hours get the energy of the day, which both choose by the same scenarios. The "
-    "optimiser's dearer offers in more hours are an option: it pays when the day is unlike the scenarios, and costs when "
-    "it misses."
+    "optimiser's dearer offers in more hours are an option: it pays when the day is unlike the scenarios, and costs "
+    "when it misses."
 )
 WHY_RISK = (
     "A risk weight sells less: the optimiser's worst 5 % of days are those on which not even the power of 95 % "

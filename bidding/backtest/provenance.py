@@ -95,9 +95,9 @@ def method(contestants: Sequence[Contestant], weeks_apart: int) -> str:
         "solver a good part of a second. Values are of those weeks, not of years. "
     )
     return (
-        f"{weeks if weeks_apart > 1 else ''}At the venue's gate of the day before, a strategy gets {LEAST_LIKE_DAYS} to "
-        f"{LIKE_DAYS} whole days of the same kind (business day or not) of the last {LOOK_BACK} as equally likely scenarios, and what could be "
-        f"let go as quantiles ({shares}) of the same hour over {HISTORY_DAYS} days. "
+        f"{weeks if weeks_apart > 1 else ''}At the venue's gate of the day before, a strategy gets {LEAST_LIKE_DAYS} "
+        f"to {LIKE_DAYS} whole days of the same kind (business day or not) of the last {LOOK_BACK} as equally likely "
+        f"scenarios, and what could be let go as quantiles ({shares}) of the same hour over {HISTORY_DAYS} days. "
         "Only hours that had ended count as seen, which for day-ahead prices is stricter than their publication. Then "
         "the real price comes: a step is bought if it is not dearer, and paid the clearing price. Hours without a real "
         "price are left out for everyone and are no zeros. The code that plans is the live one.\n\n"
