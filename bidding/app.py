@@ -204,7 +204,7 @@ class Desk:
         sender: Sender,
     ) -> None:
         bidding = settings.bidding
-        method = single.method(rules.baseline_method)
+        method = single.method(rules.baseline_method or bidding.baseline_method)
         look_back = LookBack(method.look_back.days, method.reach)
         history = History(bidding.archive, world, settings.site.interval, look_back)
         self._settings, self._rules, self._book, self._world = settings, rules, book, world

@@ -154,7 +154,7 @@ class Quality(Section, frozen=True, kw_only=True):
     """There is no whole message younger than this; [bidding] max_age_s by default."""
     hysteresis: Share = 0.25
     """Better only once the figure is this share below the threshold it exceeded …"""
-    recover_s: Positive = 10
+    recover_s: Positive = 15
     """… and has been for this long; then one state at a time. After a start, too: from HALTED it takes two."""
 
     def __post_init__(self) -> None:
