@@ -21,7 +21,7 @@ import xarray as xr
 from bidding.portfolio.cells import mean_worth, most_mw
 from bidding.portfolio.grid import Bools, Floats, Grid
 from bidding.portfolio.levels import Levels, max_steps
-from bidding.portfolio.limits import Runs, counts_as_run, promised_runs, response_min, runs, tier_steps
+from bidding.portfolio.limits import Runs, promised_runs, response_min, runs, tier_steps
 from bidding.portfolio.value import states
 from pipeline.units import KW_PER_MW
 
@@ -265,7 +265,7 @@ def _runs(program: Program, put: Rows, mw: Ints, grid: Grid, levels: Levels) -> 
     """In every scenario: runs long and short enough, rest between them, no more of them in a day than allowed."""
     cells = program.cells
     _, intervals, _, size = cells.shape
-    here = counts_as_run(grid)[cells.p]
+    here = grid.energy[cells.p]
     place = (cells.p * intervals + cells.t) * size + cells.k
     level, row = np.unique(place[here], return_inverse=True)
     pair = level // size
