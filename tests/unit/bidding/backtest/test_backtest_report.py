@@ -1,0 +1,179 @@
+"""The page says what is simulated, what was constructed, who won and who did not."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from unit.bidding.backtest.backtest_world import AT_COST, BY_FORECAST, DAY, ZONE, case, planner, prices
+
+from bidding.backtest import __main__ as command
+from bidding.backtest import site
+from bidding.backtest.calls import CallModel
+from bidding.backtest.cases import Case, Real, cases, joint
+from bidding.backtest.day import Outcome
+from bidding.backtest.finding import finding, why
+from bidding.backtest.report import HEADS, report, table
+from bidding.backtest.reserves import Retroactive
+from bidding.backtest.site import Measured
+from bidding.backtest.summary import Summary, summaries
+from bidding.backtest.walk import FORESIGHT, Row, walk
+from pipeline.errors import ConfigError
+from pipeline.messages.telemetry import Tier
+
+FIRST = date(2021, 3, 1)
+SIMPLE = replace(AT_COST, name="simple", strategy="simple")
+CONTESTANTS = (SIMPLE, BY_FORECAST)
+
+
+def small_real() -> Real:
+    """Every input, made up: 60 days of prices, a call a day at 7, a fleet whose demand is half of its highest."""
+    demand = np.full((14, 144), 0.5)
+    demand[:, 0] = 1.0
+    return Real(
+        hubs={"PJM_DOM_RT": prices(date(2021, 1, 1), 60, lambda _, number: str(20 + number), name="PJM_DOM_RT")},
+        srmcp=prices(date(2017, 1, 1), 60, lambda _, number: str(number % 3)),
+        calls=CallModel(
+            365.0,
+            dict.fromkeys(range(1, 13), 1.0),
+            {at: float(at == 7) for at in range(24)},
+            (timedelta(minutes=15),),
+            9,
+        ),
+        retroactive=Retroactive(3, Decimal(100), Decimal(36_000)),
+        measured=Measured(demand, 2548.0, 6827.0, np.linspace(60.0, 460.0, 1001)),
+    )
+
+
+def page(of: Sequence[Case]) -> str:
+    lines = [line for each in of for line in summaries(list(walk(each, CONTESTANTS, planner, "seed")), 7)]
+    return report(of, lines, CONTESTANTS, real=small_real(), seed="seed", folder="there").text
+
+
+def test_the_page_says_what_is_simulated_and_what_is_real() -> None:
+    text = page([case(prices(FIRST, 30, lambda _, number: str(20 + number)))])
+
+    assert "**The site is simulated; prices are real; calls are drawn from real events.**" in text
+    assert "| flexible power | **simulated** |" in text
+    assert "| reserve calls | **simulated** |" in text
+    assert "| delivery | **simulated** |" in text
+    assert "| cost of tokens | **assumed** |" in text
+    assert "Prices of 2017 and events to 2015 do not overlap" in text
+    assert "Not modelled: scarcity adders" in text
+
+
+def test_a_construction_is_called_one() -> None:
+    real = small_real()
+    (history,) = cases(real, "seed", ["PJM_DOM_RT"])
+    constructed = joint(2021, real, "seed")
+
+    text = report([history], [], CONTESTANTS, real=real, seed="seed", folder="there").text
+    assert "construction" not in text
+    assert constructed.constructed
+    assert constructed.title.startswith("Constructed, not history")
+    assert not history.constructed
+
+
+def test_what_a_missing_mwh_of_a_call_costs_is_learned_from_real_charges() -> None:
+    """360 $ a MW, calls of a quarter of an hour, mean price 1 $: 360 ÷ 0.25."""
+    assert small_real().shortfall_factor == 1440
+
+
+def summary(name: str, *daily: float, outcome: Outcome | None = None) -> list[Row]:
+    return [
+        Row("m", name, FIRST + DAY * number, replace(outcome or Outcome(), revenue=Decimal(str(value))))
+        for number, value in enumerate(daily)
+    ]
+
+
+def lines(ours: float, simple: float) -> list[Summary]:
+    """Four weeks of the same day."""
+    days = 28
+    return summaries(
+        [*summary("simple", *[simple] * days), *summary("ours", *[ours] * days), *summary(FORESIGHT, *[10.0] * days)], 7
+    )
+
+
+def test_shares_and_gains_are_those_of_the_days() -> None:
+    simple, ours, best = lines(8, 4)
+
+    assert (simple.value, ours.value, best.value) == (112, 224, 280)
+    assert (simple.captured, ours.captured) == (0.4, 0.8)
+    assert simple.over_rule is None
+    assert ours.over_rule is not None
+    assert (ours.over_rule.difference, ours.over_rule.ratio) == (112, 2.0)
+
+
+def test_who_is_not_better_is_named_with_the_reason() -> None:
+    assert "`ours` is worse than `simple` (-112 $): it was paid -112 $" in why(lines(4, 8))
+    assert "`ours` is level with `simple`" in why(lines(8, 8))
+    assert why(lines(8, 4)) == ""
+    assert "`ours` earned more than `simple` in 1 of 1 market years, less in 0" in finding(lines(8, 4))
+    assert "`ours` earned more than `simple` in 0 of 1 market years, less in 1" in finding(lines(4, 8))
+
+
+def test_a_row_has_a_cell_for_every_head() -> None:
+    rows = table(lines(8, 4)).splitlines()
+
+    assert {row.count("|") for row in rows} == {len(HEADS) + 1}
+    assert rows[3].startswith("| `ours` | 224 | 80.0% | +112 (+112 to +112) | 2.000 (2.000 to 2.000) | 8 |")
+
+
+def test_dollars_a_million_tokens() -> None:
+    """100 $ less 20 $ of penalties for 40 million tokens."""
+    outcome = Outcome(penalty=Decimal(20), tokens=Decimal(40_000_000))
+
+    (line,) = summaries(summary("simple", 100.0, outcome=outcome), 7)
+
+    assert line.per_million_tokens == 2
+
+
+def test_the_pictures_are_svg_and_lie_where_the_page_looks(tmp_path: Path) -> None:
+    small = case(prices(FIRST, 30, lambda _, number: str(20 + number)))
+    of = summaries(list(walk(small, CONTESTANTS, planner, "seed")), 7)
+    made = report([small], of, CONTESTANTS, real=small_real(), seed="seed", folder="page")
+
+    command.write(made, tmp_path / "PAGE.md")
+
+    for name in ("frontier.svg", "test-value.svg", "test-captured.svg"):
+        assert f"(page/{name})" in made.text
+        assert ET.parse(tmp_path / "page" / name).getroot().tag.endswith("svg")
+    assert (tmp_path / "page" / "monthly.csv").read_text().startswith("case,contestant,month,value_usd\ntest,")
+
+
+def test_an_unknown_market_is_refused_by_name(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FIRMWATT_SHARED", str(shared_data))
+
+    with pytest.raises(ConfigError, match="no market SPP; have CAISO_NP15_DAM"):
+        command.main(["--out", str(tmp_path / "P.md"), "--markets", "SPP"])
+
+
+def test_the_site_lets_go_what_its_engines_draw_above_the_floor() -> None:
+    """
+    Half of 10,000 engines are busy; 80 % of the others run batch: 16,000 GPUs at 637 W, floor 350 W: 4,592 kW.
+
+    The hour that holds the window of highest demand has no batch work at all.
+    """
+    found = list(site.flexible(small_real().measured, FIRST, ZONE, "seed").values())
+
+    assert found[5].kw[1] == pytest.approx(4592)
+    assert found[0].kw[1] == 0
+
+
+def test_preemptible_work_is_capped_at_its_floor() -> None:
+    """A GPU at 260 W, the middle of the draws, lets go 140 W above the floor of 120 W; one at 100 W nothing."""
+    measured = small_real().measured
+
+    assert site.training_relief_w(measured, 0.5) == pytest.approx(140)
+    assert site.training_relief_w(measured, 0.1) == 0
+
+
+def test_a_mwh_costs_the_tokens_that_the_desk_would_count() -> None:
+    """T3: 38 billion tokens at 0.15 $ a million, half a percent of them lost: 28.50 $."""
+    assert site.costs(small_real().measured)[Tier.T3].per_mwh == Decimal("28.50")
