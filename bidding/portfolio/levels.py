@@ -34,8 +34,11 @@ class Levels:
 
 
 def max_steps(rules: Rules) -> int:
-    """Return how many steps a curve of the product may have."""
-    return 1 if rules.shape is Shape.SINGLE else rules.max_steps
+    """Return how many steps a curve of the product may have, by its own count and by the venue's count of points."""
+    if rules.shape is Shape.SINGLE:
+        return 1
+    points = rules.max_steps if rules.max_points is None else rules.max_points - rules.first_quantity_zero
+    return max(1, min(rules.max_steps, points))
 
 
 def least_price(rules: Rules, cost: Decimal, margin: Decimal) -> Decimal | None:

@@ -165,6 +165,10 @@ def _energy(use: Use, grid: Grid) -> Iterator[Bound]:
     """Energy of the day: what any scenario takes of energy products plus the worst of the day's reserves."""
     f = grid.forecast
     down = ~grid.up
+    for d, limit in enumerate(grid.room.called_mwh or ()):
+        promised = float(use.mw[down][:, grid.day == d].sum()) * grid.hours
+        name, where = "all promises of the day called", grid.days[d].isoformat()
+        yield Bound(name=name, where=where, used=promised, limit=limit, unit="MWh")
     for (d, tier), limit in sorted(grid.room.energy_mwh.items(), key=lambda item: (item[0][0], item[0][1].value)):
         of_tier = tier_steps(grid, tier) * (grid.day == d)[:, None]
         sold = (use.taken * of_tier[None, :, :, None]).sum(axis=2)

@@ -189,6 +189,9 @@ def _energy(put: Rows, cells: Cells, mw: Ints, grid: Grid, levels: Levels) -> No
     down = ~grid.up
     owed = grid.forecast.called * grid.hours * down[:, None, None]
     held = grid.duration_h * (down & ~grid.energy)
+    if grid.room.called_mwh is not None:
+        here = down[cells.p]
+        put.limit(np.array(grid.room.called_mwh), Terms(grid.day[cells.t[here]], mw[here], grid.hours))
     for (d, tier), most in sorted(grid.room.energy_mwh.items(), key=lambda item: (item[0][0], item[0][1].value)):
         of_tier = tier_steps(grid, tier)[cells.t, cells.j] * (grid.day[cells.t] == d)
         here = np.flatnonzero(of_tier)
