@@ -128,7 +128,9 @@ def strategy_of(
     settings: Settings, rules: Rules, terms: Terms, *, book: Book, world: World, baselines: Baselines
 ) -> Strategy:
     """Return the strategy that the settings name."""
-    return FirmOffers(settings.bidding, rules, terms, book=book, world=world, baselines=baselines)
+    if settings.bidding.strategy == FIRM:
+        return FirmOffers(settings.bidding, rules, terms, book=book, world=world, baselines=baselines)
+    return PortfolioOffers(settings.bidding, products, terms, book=book, world=world, baselines=baselines)
 
 
 def _rules(market: Market, settings: Settings) -> Rules:
