@@ -128,7 +128,9 @@ def strategy_of(
     settings: Settings, rules: Rules, terms: Terms, *, book: Book, world: World, baselines: Baselines
 ) -> Strategy:
     """Return the strategy that the settings name."""
-    return FirmOffers(settings.bidding, rules, terms, book=book, world=world, baselines=baselines)
+    if settings.bidding.strategy == FIRM:
+        return FirmOffers(settings.bidding, rules, terms, book=book, world=world, baselines=baselines)
+    return PortfolioOffers(settings.bidding, products, terms, book=book, world=world, baselines=baselines)
 
 
 def _rules(market: Market, settings: Settings) -> Rules:
@@ -204,7 +206,7 @@ class Desk:
         sender: Sender,
     ) -> None:
         bidding = settings.bidding
-        method = single.method(rules.baseline_method)
+        method = single.method(rules.baseline_method or bidding.baseline_method)
         look_back = LookBack(method.look_back.days, method.reach)
         history = History(bidding.archive, world, settings.site.interval, look_back)
         self._settings, self._rules, self._book, self._world = settings, rules, book, world

@@ -136,7 +136,7 @@ def instant(text: str, path: Path, number: int) -> datetime:
 
 
 def _make(path: Path) -> None:
-    """Put a journal in the place of nothing, or of JSON lines; whoever is killed on the way leaves one of both, whole."""
+    """Put a journal in the place of nothing, or of JSON lines; whoever is killed on the way leaves one, whole."""
     lines = lines_of(path) or []
     if lines and not (kept := path.with_name(f"{path.name}.jsonl")).exists():
         os.link(path, kept)

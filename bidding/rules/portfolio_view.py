@@ -83,6 +83,8 @@ class Portfolio:
 
     offers: tuple[Offer, ...]
     situation: Situation
+    travelling: int = 0
+    """How many offers travel in the document, those that only lower included, where that matters."""
 
     @cached_property
     def promises(self) -> tuple[Promise, ...]:

@@ -55,7 +55,9 @@ class Codec:
         self.products = products
 
     def key(self, offer: Offer) -> tuple[str, date]:
-        """Return the market and the day of *offer*: all that share them travel together."""
+        """Return the market and the day of *offer*, which travel together; `ValueError` where it has none."""
+        if offer.product not in self.products:
+            raise ValueError(f"product {offer.product!r} is not sold to MISO; have {', '.join(sorted(self.products))}")
         return market_of(offer.product, self.products), hour_of(offer.interval)[0]
 
     def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:

@@ -139,7 +139,11 @@ def test_what_is_not_there_goes_short_at_the_products_price_cap() -> None:
     """0.3 MW of 0.5: what there is is bought, and costs the cap of 250 $/MW."""
     found = cleared([bid("A", "spin", "0.3", "5")], spin="0.5")
 
-    assert (sold(found, "A", "spin"), found.short_kw["spin"], found.prices["spin"]) == ("0.30", 200, Decimal(250))
+    assert (sold(found, "A", "spin"), found.short_kw["spin"], found.prices["spin"]) == (
+        "0.30",
+        Fraction(200),
+        Decimal(250),
+    )
 
 
 def test_a_reserve_goes_short_rather_than_cost_more_than_its_cap() -> None:
