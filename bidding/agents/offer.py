@@ -7,7 +7,7 @@ From what a strategy wants to what leaves: one gate for new offers, held ones an
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 

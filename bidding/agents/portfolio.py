@@ -1,7 +1,7 @@
 """
 A portfolio strategy, live: what is due of all products together, planned at once, in a thread of its own.
 
-    due intervals, capacity, forecast, what stands, duties ─▶ Problem ─▶ strategy ─▶ Plan ─▶ offers, each with its reasons
+    due intervals, capacity, forecast, what stands, duties ─▶ Problem ─▶ strategy ─▶ Plan ─▶ offers and their reasons
 
 Products with intervals of one length are planned together. A plan that offers nothing is made anew after `REPLAN`, or
 once the forecast changes, so that a solver does not run at every tick.
@@ -10,7 +10,7 @@ once the forecast changes, so that a solver does not run at every tick.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,14 +24,14 @@ from bidding.entries import Explained
 from bidding.forecast import Forecast, Table
 from bidding.gate.settings import Effect
 from bidding.offers import NoOffer, Terms
+from bidding.portfolio import strategy
 from bidding.portfolio.build import Figures, offers
-from bidding.portfolio.explain import explain
+from bidding.portfolio.explain import Explainer
 from bidding.portfolio.flexibility import Found, SiteLimits, Telemetry, of_site
 from bidding.portfolio.model import Commitment, Flexibility, Obligation, Plan, Problem
 from bidding.products import Rules
 from bidding.settings import Bidding
 from bidding.states import BINDING
-from pipeline import plugins
 from pipeline.errors import InsufficientDataError
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer
@@ -67,7 +67,7 @@ class PortfolioOffers:
     ) -> None:
         self._settings, self._products, self._terms = settings, products, terms
         self._book, self._world, self._baselines = book, world, baselines
-        self._strategy = plugins.load("bidding.portfolio.strategies", settings.strategy)
+        self._strategy = strategy(settings.strategy)
         self._forecast = Forecast(Path(settings.forecast))
         self._planned: dict[frozenset[tuple[str, Interval]], Planned] = {}
         self.insufficient: InsufficientDataError | None = None
@@ -120,8 +120,11 @@ class PortfolioOffers:
             simulated=any(message.simulated for message in self._world.capacity),
         )
         made = offers(plan, problem, figures)
+        explainer = Explainer(plan, problem)
+        said_of = {(planned.product, planned.interval.start): explainer.of(planned) for planned in plan.offers}
         for offer in made:
-            said = explain(plan, problem, offer.product, offer.interval)
+            slot = next(i for i in problem.prices.intervals if offer.interval.start in i)
+            said = said_of[offer.product, slot.start]
             yield Explained(offer_id=offer.offer_id, lines=said.lines, figures=dict(said.figures))
             yield offer
         offered = {(offer.product, offer.interval) for offer in made}
