@@ -136,11 +136,11 @@ def instant(text: str, path: Path, number: int) -> datetime:
 
 
 def _make(path: Path) -> None:
-    """Put a journal in the place of nothing, or of JSON lines; whoever is killed on the way leaves one of both, whole."""
+    """Put a journal in the place of nothing, or of JSON lines; whoever is killed on the way leaves one, whole."""
     lines = lines_of(path) or []
     if lines and not (kept := path.with_name(f"{path.name}.jsonl")).exists():
         os.link(path, kept)
-    number, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600, and so are -wal and -shm
+    number, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     os.close(number)
     made = Path(name)
     try:

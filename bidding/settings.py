@@ -99,6 +99,8 @@ class Bidding(Section, frozen=True, kw_only=True):
     """Machine seconds: at least the spacing of capacity messages plus jitter (see bidding/capacity.py)."""
     max_age_s: Positive = 10
     """Capacity older than this is no capacity."""
+    baseline_method: str = "caiso-10-in-10"
+    """What deliveries are held against where the product names no baseline, as reserves mostly do."""
     margin: Share = 0.1
     """On top of cost."""
     tiers: dict[str, TierCost] = msgspec.field(default_factory=lambda: dict(TIER_COSTS))

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
+
 from bidding.agents.feed import World
 from bidding.book import Book
 from bidding.capacity import Window, firm_kw
@@ -23,7 +25,7 @@ from bidding.gate.halt_file import file_halt
 from bidding.gate.judge import Decision, Outgoing, halted, judge
 from bidding.gate.log import control_of
 from bidding.gate.quality import Trust, observe
-from bidding.gate.settings import approver_keys
+from bidding.gate.settings import Quality, approver_keys
 from bidding.gate.situation import Counters, Flexibility, Situation
 from bidding.journal import Journal, append_action
 from bidding.products import Rules
@@ -60,6 +62,7 @@ class Gatekeeper:
         self._settings, self._site, self._products = settings, site, products
         self._journal, self._book, self._world, self._clock = journal, book, world, clock
         self._window = window
+        self._quality = paced(settings.quality, clock.speed)
         self._keys = approver_keys(settings.approvers)
         self._control = Control()
         self._trust = Trust()
@@ -85,8 +88,8 @@ class Gatekeeper:
             append_action(self._journal.path, said.at, said.by, said.kind, said)
             self._signalled = None
         self._take_actions()
-        observed = observe(self._world.capacity, now, self._settings.quality)
-        self._trust = self._trust.after(observed, self._settings.quality)
+        observed = observe(self._world.capacity, now, self._quality)
+        self._trust = self._trust.after(observed, self._quality)
         text = self.closed(now)
         if text != self._said:
             log.warning("%s", f"nothing leaves: {text}" if text else "the gate is open")
@@ -163,3 +166,11 @@ class Gatekeeper:
         return Counters(
             last_minute=sum(now - MINUTE < at <= now for at in made), today=sum(now - DAY < at <= now for at in made)
         )
+
+
+def paced(quality: Quality, speed: float) -> Quality:
+    """Return *quality* for a clock of that *speed*: capacity is published by the machine's time."""
+    faster = max(1.0, speed)
+    return msgspec.structs.replace(
+        quality, reducing_age_s=quality.reducing_age_s * faster, halted_age_s=quality.halted_age_s * faster
+    )

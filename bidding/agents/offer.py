@@ -7,7 +7,7 @@ From what a strategy wants to what leaves: one gate for new offers, held ones an
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class Strategy(Protocol):
     insufficient: InsufficientDataError | None
     """What history lacks, while it does."""
 
-    def due(self, now: datetime) -> Iterable[Offer | NoOffer | Explained]:
+    async def due(self, now: datetime) -> Sequence[Offer | NoOffer | Explained]:
         """Return what to offer at *now* of what is not offered yet, why, and why not."""
         ...
 
@@ -62,7 +62,7 @@ class Offering:
         """Offer what is due at *now*, and what people have agreed to since."""
         self._gate.look(now)
         await self._again(now)
-        wanted = list(self._strategy.due(now))
+        wanted = await self._strategy.due(now)
         for refusal in (one for one in wanted if isinstance(one, NoOffer)):
             self._say_why_not(refusal)
         reasons = {one.offer_id: one for one in wanted if isinstance(one, Explained)}

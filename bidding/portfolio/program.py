@@ -21,7 +21,7 @@ import xarray as xr
 from bidding.portfolio.cells import mean_worth, most_mw
 from bidding.portfolio.grid import Bools, Floats, Grid
 from bidding.portfolio.levels import Levels, max_steps
-from bidding.portfolio.limits import Runs, counts_as_run, promised_runs, response_min, runs, tier_steps
+from bidding.portfolio.limits import Runs, promised_runs, response_min, runs, tier_steps
 from bidding.portfolio.value import states
 from pipeline.units import KW_PER_MW
 
@@ -189,6 +189,9 @@ def _energy(put: Rows, cells: Cells, mw: Ints, grid: Grid, levels: Levels) -> No
     down = ~grid.up
     owed = grid.forecast.called * grid.hours * down[:, None, None]
     held = grid.duration_h * (down & ~grid.energy)
+    if grid.room.called_mwh is not None:
+        here = down[cells.p]
+        put.limit(np.array(grid.room.called_mwh), Terms(grid.day[cells.t[here]], mw[here], grid.hours))
     for (d, tier), most in sorted(grid.room.energy_mwh.items(), key=lambda item: (item[0][0], item[0][1].value)):
         of_tier = tier_steps(grid, tier)[cells.t, cells.j] * (grid.day[cells.t] == d)
         here = np.flatnonzero(of_tier)
@@ -265,7 +268,7 @@ def _runs(program: Program, put: Rows, mw: Ints, grid: Grid, levels: Levels) -> 
     """In every scenario: runs long and short enough, rest between them, no more of them in a day than allowed."""
     cells = program.cells
     _, intervals, _, size = cells.shape
-    here = counts_as_run(grid)[cells.p]
+    here = grid.energy[cells.p]
     place = (cells.p * intervals + cells.t) * size + cells.k
     level, row = np.unique(place[here], return_inverse=True)
     pair = level // size

@@ -110,4 +110,4 @@ async def test_an_unknown_venue_is_one_line_that_lists_the_known(kafka: Kafka, t
         process = await running.start("--venue", "ercto")
 
         assert await asyncio.wait_for(process.wait(), 15) == 2
-        assert running.log.strip() == "firmwatt bid: no 'ercto' in bidding.markets; have sandbox"
+        assert running.log.strip() == "firmwatt bid: no 'ercto' in bidding.markets; have ercot, miso, sandbox"

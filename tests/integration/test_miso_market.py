@@ -267,6 +267,33 @@ async def test_a_venue_that_is_gone_applied_nothing_and_says_so(tmp_path: Path, 
     assert not isinstance(caught.value, UnknownOutcomeError)
 
 
+async def test_under_all_kinds_of_trouble_every_offer_ends_as_the_book_has_it(url: str, tmp_path: Path) -> None:
+    """20 documents; a third of the answers lost, some documents refused, taken in part, or taken back afterwards."""
+    trouble = {"lose_replies": 0.35, "reject_share": 0.15, "partial_share": 0.3, "cancel_share": 0.2}
+    hours = [interval_of(TOMORROW, hour) for hour in range(1, 25)]
+    told: dict[str, str] = {}
+    offers = [miso.offer(product, hour) for product in ("spin", "supplemental", "reg") for hour in hours][:60]
+    async with connected(tmp_path, url) as market:
+        await ordered(url, "faults", **trouble)
+        for start in range(0, 60, 3):
+            document = offers[start : start + 3]
+            try:
+                receipts = await submitted(market, *document)
+            except UnknownOutcomeError:
+                receipts = tuple((await market.status(document)).values())
+            except RejectedError:
+                continue
+            told |= {receipt.offer_id: receipt.status for receipt in receipts}
+        await ordered(url, "faults", **dict.fromkeys(trouble, 0.0))
+        known = {name: found.status for name, found in (await market.status(offers)).items()}
+
+    assert miso.audit(url)["replies_lost"] > 3
+    assert miso.audit(url)["duplicate_submissions"] == 0
+    assert {known[name] for name, status in told.items() if status == "accepted"} <= {"accepted", "cancelled"}
+    assert {known[name] for name, status in told.items() if status != "accepted"} <= {"rejected", "cancelled"}
+    assert all(known.get(offer.offer_id) == "rejected" for offer in offers if offer.offer_id not in told)
+
+
 async def test_an_old_document_that_arrives_after_a_newer_one_is_seen_by_the_mock(url: str, tmp_path: Path) -> None:
     """MISO knows no revisions: it takes the old one. The mock counts it, so that a harness can forbid it."""
     old, new = miso.offer("spin", SIX_PM, ("2.0", "8.00")), miso.offer("spin", SIX_PM, ("1.0", "8.00"), revision=2)

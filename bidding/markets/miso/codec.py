@@ -61,14 +61,19 @@ class Codec:
         return market_of(offer.product, self.products), hour_of(offer.interval)[0]
 
     def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:
-        """Return *offers* by market and day, in order of resource, product and hour."""
+        """
+        Return *offers* by market and day, in order of resource, product and hour.
+
+        One that cannot be written is alone: `encode` says why, and it holds up no other.
+        """
         groups: dict[tuple[str, date], list[Offer]] = {}
-        for offer in offers:
-            groups.setdefault(self.key(offer), []).append(offer)
-        return [
-            tuple(sorted(groups[key], key=lambda offer: (offer.resource, offer.product, offer.interval)))
-            for key in sorted(groups)
-        ]
+        alone = []
+        for offer in sorted(offers, key=lambda offer: (offer.resource, offer.product, offer.interval)):
+            if next(problems(offer, self.resources, self.products), None):
+                alone.append((offer,))
+            else:
+                groups.setdefault(self.key(offer), []).append(offer)
+        return [*(tuple(groups[key]) for key in sorted(groups)), *alone]
 
     def encode(self, offers: Sequence[Offer]) -> bytes:
         """Return the document of *offers*; raise `ValueError` in one line where they are none."""

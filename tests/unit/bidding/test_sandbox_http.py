@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidding.sandbox.server import build
+from bidding.sandbox.settings import SandboxSettings
+from bidding.sandbox.venue import Venue
 from pipeline.clock import Clock, wall
 
 STANDING_STILL = 1e-9
@@ -31,8 +33,8 @@ QUERIES = ("awards", "dispatches", "notices", "prices", "regulation", "statement
 class Client:
     """Asks the application itself, without a socket; an exception of ours is raised here."""
 
-    def __init__(self) -> None:
-        app = build(venue(), Clock(EARLY, wall(), STANDING_STILL))
+    def __init__(self, asked: Venue | None = None) -> None:
+        app = build(asked or venue(), Clock(EARLY, wall(), STANDING_STILL))
         self._runner = asyncio.Runner()
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://venue")
 
@@ -171,3 +173,60 @@ def test_prices_are_asked_by_product(http: Client) -> None:
 
     assert [each["product"] for each in found] == ["spin", "spin"]
     assert all(each["price"] for each in found)
+
+
+# ----------------------------------------------------------------------------------------------------- documents
+
+
+def document(*offers: tuple[str, str]) -> bytes:
+    """Return a document of (offer id, product)."""
+    bodies = [body(product).model_dump(mode="json") | {"offer_id": name} for name, product in offers]
+    return json.dumps({"offers": bodies}).encode()
+
+
+@pytest.mark.parametrize(
+    "content", [document(("o-1", "spin"), ("o-1", "fast")), document(("o-1", "spin"), ("o-2", "spin"))]
+)
+def test_a_document_with_two_offers_for_one_thing_is_refused_whole(http: Client, content: bytes) -> None:
+    answer = http.request("PUT", "/v1/documents/twice", content=content)
+
+    assert (answer.status_code, answer.json()["error"]) == (422, "malformed")
+    assert http.get("/v1/documents/twice").status_code == 404
+
+
+def test_another_document_under_a_known_name_is_a_conflict_and_the_same_again_is_not() -> None:
+    http = Client()
+    contents = document(("d-spin", "spin")), document(("d-fast", "fast")), document(("d-spin", "spin"))
+
+    answers = [http.request("PUT", "/v1/documents/named", content=content) for content in contents]
+    http.close()
+
+    assert [each.status_code for each in answers] == [200, 409, 200]
+    assert answers[1].json()["error"] == "conflict"
+    assert answers[2].json()["results"][0]["outcome"] == "duplicate"
+
+
+def test_a_document_of_which_every_offer_comes_too_late_is_refused_with_the_reasons(http: Client) -> None:
+    late = body("contingency", start=EARLY).model_dump(mode="json") | {"offer_id": "late"}
+
+    answer = http.request("PUT", "/v1/documents/late", json={"offers": [late]})
+
+    assert (answer.status_code, answer.json()["error"]) == (409, "gate_closed")
+    assert answer.json()["reasons"][0].startswith("late: gate_closed: the gate closed at")
+
+
+def test_a_document_longer_than_the_venue_takes_is_refused() -> None:
+    market = SandboxSettings(products="spin,fast").market()
+    short = market.products[0].model_copy(update={"max_document_bytes": 100})
+    client = Client(venue(market=market.model_copy(update={"products": (short, market.products[1])})))
+
+    answer = client.request("PUT", "/v1/documents/long", content=document(("o-1", "spin")))
+
+    client.close()
+    assert (answer.status_code, answer.json()["detail"]) == (422, "at most 100 bytes")
+
+
+def test_a_withdrawal_of_what_never_came_is_not_found(http: Client) -> None:
+    answer = http.request("DELETE", "/v1/offers/nobody")
+
+    assert (answer.status_code, answer.json()["error"]) == (404, "unknown_offer")

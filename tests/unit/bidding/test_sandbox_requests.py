@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidding.sandbox.answers import Notice, Problem
+from bidding.sandbox.clearinghouse import accepted_steps
 from bidding.sandbox.entries import Outcome
 from bidding.sandbox.journal import Journal
+from bidding.sandbox.rules import Shape
+from bidding.sandbox.settings import SandboxSettings
 from bidding.sandbox.venue import Venue
 from bidding.sandbox.wire import CancelBody, OfferBody, ShortfallBody
 
@@ -88,6 +91,26 @@ def test_products_of_one_resource_and_interval_are_offers_of_their_own() -> None
 
     assert submit(market, "fast-1", body("fast", revision=1)).outcome is Outcome.ACCEPTED
     assert {award.product for award in market.awards("R", GATE)} == {"spin", "fast"}
+
+
+def test_of_a_falling_curve_the_cheapest_part_is_accepted() -> None:
+    """A bid to buy load: the last 0.2 MW are let go first, at 30. Half of it is 0.2 MW, so none at 40."""
+    sold = SandboxSettings(products="energy-dr").market()
+    falling = sold.model_copy(update={"products": (sold.default.model_copy(update={"shape": Shape.FALLING}),)})
+    market = venue(market=falling, partial_share=1)
+
+    entry = submit(market, "o-1", body("energy-dr", ("0.20", "40"), ("0.40", "30")))
+
+    assert accepted_steps(entry) == [(Decimal("0.20"), Decimal(30))]
+
+
+@pytest.mark.parametrize(("ramp", "mw"), [("0.005", "0.05"), ("1", "0.10")])
+def test_a_ramp_bounds_a_reserve_that_clears_alone_too(ramp: str, mw: str) -> None:
+    """0.005 MW a minute are 0.05 MW in ten minutes."""
+    market = venue("spin")
+    submit(market, "o-1", body("spin", ramp_mw_per_min=ramp))
+
+    assert [str(award.mw) for award in market.awards("R", GATE)] == [mw]
 
 
 def test_a_resource_is_not_awarded_more_than_it_has() -> None:

@@ -117,6 +117,11 @@ def test_ercot_s_real_time_cap_falls_on_the_day_of_rtc_b(day: date, cap: int) ->
     assert load("ercot", day)["energy-rt"].price_cap == cap
 
 
+def test_no_real_time_bid_is_known_from_the_time_of_the_cap_before() -> None:
+    assert "energy-rt" not in load("ercot", date(2021, 12, 31))
+    assert load("ercot", date(2022, 1, 1))["energy-rt"].price_cap == 5000
+
+
 def test_ecrs_is_bought_from_its_first_day_on() -> None:
     assert "ecrs" not in load("ercot", date(2023, 6, 9))
     assert load("ercot", date(2023, 6, 10))["ecrs"].duration_s == 7200
