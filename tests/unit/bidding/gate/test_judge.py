@@ -94,7 +94,7 @@ def test_data_that_cannot_be_trusted_halt() -> None:
     decision = one(situation(trust=HALTED), other())
 
     assert refused_by(decision) == ["data_quality"]
-    assert "60% of telemetry is missing" in str(decision)
+    assert "60% of telemetry was missing at 12:00:00Z; wait for telemetry" in str(decision)
 
 
 @pytest.mark.parametrize(
