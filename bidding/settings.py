@@ -117,6 +117,10 @@ class Bidding(Section, frozen=True, kw_only=True):
     in_flight_s: Positive = 1
     """Between two questions before the venue's "never saw it" is believed."""
 
+    revise_deadband: Share = 0.05
+    """Share of what is promised by which less may be there before the offer is revised down, or the venue told."""
+    most_raises: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """How often one offer may be revised upward."""
     reconcile_s: Positive = 30
     """Between two comparisons of what the venue holds with what we hold."""
     request_s: Positive = 10

@@ -1,5 +1,5 @@
 """
-Primary and standby on one journal, under load: the primary is killed or stopped, again and again; a stopped one goes on.
+Primary and standby on one journal, under load: the primary is killed or stopped again and again; stopped, it goes on.
 
     primary ─ sells ─ ✗ killed          standby ─ sees it dead ─▶ takes over at once ─▶ resolves what is open ─▶ sells
             └ sells ─ stopped … goes on        └ sees it silent for TAKEOVER_S ─▶ the same; the stale one ends
