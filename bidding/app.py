@@ -1,7 +1,8 @@
 """
-The bidding process: what is tied to what. Four loops on one clock, none of which waits for another.
+The bidding process: what is tied to what. Five loops on one clock, none of which waits for another.
 
     offers    recover ─▶ build ─▶ check ─▶ journal ─▶ submit       fails closed: nothing new while an outcome is open
+    reconcile what stands there against what stands here; nothing new before the first time that all is answered
     intake    awards and instructions from the venue
     delivery  instruction ─▶ caps ─▶ signed leases ─▶ corrections
     settling  meter data ─▶ performance ─▶ statement ─▶ compare
@@ -21,20 +22,28 @@ from pathlib import Path
 from typing import Any
 
 from bidding.agents import feed
+from bidding.agents.baselines import Baselines
 from bidding.agents.deliver import Delivery, Intake
+from bidding.agents.due import planned
 from bidding.agents.feed import World
+from bidding.agents.firm import FirmOffers
+from bidding.agents.gatekeeper import Gatekeeper
 from bidding.agents.history import History
-from bidding.agents.offer import Offering, planned
+from bidding.agents.offer import Offering, Strategy
 from bidding.agents.publish import Outbox
 from bidding.agents.settle import Settling
 from bidding.agents.summary import summarise, write_summary
 from bidding.book import Book
 from bidding.journal import Journal
-from bidding.ledger import UNRESOLVED
 from bidding.markets import Connect, Market
+from bidding.offers import Terms
 from bidding.performance import LookBack
+from bidding.products import Rules
+from bidding.reconcile import Reconciler, Verdict
 from bidding.settings import Settings
 from bidding.signing import Signer
+from bidding.standby import Primary, take_over
+from bidding.states import OVER, UNRESOLVED
 from bidding.submit import Submitter
 from pipeline import plugins
 from pipeline.cbl import single
@@ -55,7 +64,7 @@ WINDOW_SLACK = timedelta(seconds=60)
 USED = (*feed.KEPT, *feed.LIVE, COMMANDS, *MARKET_TOPICS)
 
 #: Nothing more will happen to such an offer.
-FINAL = frozenset({OfferState.REJECTED, OfferState.NOT_AWARDED, OfferState.SETTLED})
+FINAL = OVER | {OfferState.NOT_AWARDED, OfferState.SETTLED}
 
 
 async def run(settings: Settings) -> None:
@@ -77,18 +86,28 @@ async def _bid(settings: Settings) -> None:
     window = terms.window.length + terms.window.max_age + WINDOW_SLACK
     world = World(settings.site.name, window, settings.site.interval)
     async with AsyncExitStack() as stack:
-        journal = stack.enter_context(Journal(Path(bidding.journal)))
+        journal = await stack.enter_async_context(take_over(Path(bidding.journal), bidding.takeover_s))
+        primary = Primary(journal, bidding.takeover_s)
         book = Book(journal, clock, outbox.take)
         await ensure_topics(settings.kafka, USED)
         sender = await stack.enter_async_context(Sender(settings.kafka))
         market = await _connected(connect, settings)
         stack.push_async_callback(market.close)
-        if market.rules.interval != settings.site.interval:
-            ours, theirs = settings.site.interval_s, market.rules.interval_s
-            raise ConfigError(f"[site] interval_s is {ours}, the venue settles intervals of {theirs} s")
-        desk = Desk(settings, market, book=book, world=world, signer=signer, sender=sender)
+        rules = _rules(market, settings)
+        desk = Desk(
+            settings,
+            market,
+            rules,
+            journal=journal,
+            primary=primary,
+            book=book,
+            world=world,
+            signer=signer,
+            sender=sender,
+        )
         await _first_of(
             desk.work(),
+            primary.run(),
             feed.listen(settings.kafka, feed.KEPT, "earliest", world),
             feed.listen(settings.kafka, feed.LIVE, "latest", world),
             outbox.run(sender),
@@ -96,6 +115,29 @@ async def _bid(settings: Settings) -> None:
         )
         await outbox.drain(sender)
         desk.close_books()
+
+
+def traded(market: Market, name: str) -> Rules:
+    """Return the rules of product *name*; raise `ConfigError` where the venue does not buy it."""
+    if name not in market.products:
+        raise ConfigError(f"[bidding] product {name!r} is not traded; have {', '.join(market.products) or 'none'}")
+    return market.products[name]
+
+
+def strategy_of(
+    settings: Settings, rules: Rules, terms: Terms, *, book: Book, world: World, baselines: Baselines
+) -> Strategy:
+    """Return the strategy that the settings name."""
+    return FirmOffers(settings.bidding, rules, terms, book=book, world=world, baselines=baselines)
+
+
+def _rules(market: Market, settings: Settings) -> Rules:
+    """Return the rules of the product that is settled; raise `ConfigError` where they do not fit the site."""
+    rules = traded(market, settings.bidding.product)
+    if rules.interval != settings.site.interval:
+        ours, theirs = settings.site.interval_s, rules.interval_s
+        raise ConfigError(f"[site] interval_s is {ours}, the venue settles intervals of {theirs} s")
+    return rules
 
 
 async def _connected(connect: Connect, settings: Settings) -> Market:
@@ -149,34 +191,63 @@ class Desk:
     """One resource at one venue: the loops, and when they are done."""
 
     def __init__(
-        self, settings: Settings, market: Market, *, book: Book, world: World, signer: Signer, sender: Sender
+        self,
+        settings: Settings,
+        market: Market,
+        rules: Rules,
+        *,
+        journal: Journal,
+        primary: Primary,
+        book: Book,
+        world: World,
+        signer: Signer,
+        sender: Sender,
     ) -> None:
         bidding = settings.bidding
-        method = single.method(market.rules.baseline_method)
+        method = single.method(rules.baseline_method)
         look_back = LookBack(method.look_back.days, method.reach)
         history = History(bidding.archive, world, settings.site.interval, look_back)
-        self._settings, self._market, self._book, self._world = settings, market, book, world
+        self._settings, self._rules, self._book, self._world = settings, rules, book, world
         self._clock = settings.clock
-        self._submitter = Submitter(market, book, settings.clock, bidding.patience)
-        self._offering = Offering(
+        self._reconciled = False
+        terms = bidding.terms(settings.site.name, settings.clock.speed)
+        products = {name: traded(market, name) for name in bidding.for_sale}
+        self._gate = Gatekeeper(
             bidding,
-            market.rules,
-            bidding.terms(settings.site.name, settings.clock.speed),
+            settings.site.name,
+            products,
+            journal=journal,
             book=book,
             world=world,
-            history=history,
-            submitter=self._submitter,
-            method=method,
+            clock=settings.clock,
+            window=terms.window,
         )
+        self._gate.listen()
+        self._submitter = Submitter(
+            market,
+            book,
+            settings.clock,
+            bidding.patience,
+            primary,
+            closed=lambda: self._gate.closed(settings.clock.now()),
+        )
+        self._reconciler = Reconciler(market, book, self._submitter)
+        strategy = strategy_of(
+            settings, rules, terms, book=book, world=world, baselines=Baselines(rules, method, book, history)
+        )
+        self._offering = Offering(strategy, market, gate=self._gate, book=book, submitter=self._submitter)
         self._intake = Intake(bidding, market, book)
         self._delivery = Delivery(bidding, book=book, world=world, signer=signer, sender=sender, clock=settings.clock)
-        self._settling = Settling(bidding, market, book=book, history=history, method=method, site=settings.site.name)
+        self._settling = Settling(
+            bidding, market, rules, book=book, history=history, method=method, site=settings.site.name
+        )
 
     async def work(self) -> None:
         """Run the loops; return once the plan is done, if it is to stop then."""
         span = timedelta(seconds=self._settings.bidding.poll_s)
         await _first_of(
             self._until_done(),
+            every(timedelta(seconds=self._settings.bidding.reconcile_s), self._clock, self._reconcile),
             every(span, self._clock, self._offer),
             every(span, self._clock, self._intake.tick),
             every(span, self._clock, self._delivery.tick),
@@ -184,9 +255,15 @@ class Desk:
         )
 
     async def _offer(self, now: datetime) -> None:
-        """Offer only while nothing is open from before."""
-        if await self._submitter.recover():
+        """Offer only while nothing is open from before, and not before the venue agrees on what stands."""
+        await self._submitter.poll()
+        if await self._submitter.recover() and self._reconciled:
             await self._offering.tick(now)
+
+    async def _reconcile(self, now: datetime) -> None:
+        if await self._submitter.recover():
+            lines = await self._reconciler.tick(now)
+            self._reconciled = self._reconciled or all(line.verdict is not Verdict.SILENT for line in lines)
 
     async def _until_done(self) -> None:
         span = timedelta(seconds=self._settings.bidding.poll_s)
@@ -194,7 +271,7 @@ class Desk:
             await self._clock.sleep(span)
 
     def _done(self, now: datetime) -> bool:
-        intervals = planned(self._settings.bidding, self._market.rules)
+        intervals = planned(self._settings.bidding, self._rules)
         if not self._settings.bidding.stop_after_settlement or not intervals:
             return False
         patience = timedelta(seconds=self._settings.bidding.settle_wait_s)
@@ -203,15 +280,13 @@ class Desk:
     def _is_over(self, interval: Interval, now: datetime) -> bool:
         records = [record for record in self._book.ledger.offers.values() if record.offer.interval == interval]
         if not records:
-            return now >= self._market.rules.gate_closes(interval)
+            return now >= self._rules.gate_closes(interval)
         return all(record.state in FINAL for record in records)
 
     def close_books(self) -> None:
         """Write the summary; raise what kept the plan from being settled."""
         bidding, ledger = self._settings.bidding, self._book.ledger
-        summary = summarise(
-            ledger, self._world, self._settling.differences, self._offering.findings, self._market.rules
-        )
+        summary = summarise(ledger, self._world, self._settling.differences, self._offering.findings, self._rules)
         if bidding.summary:
             write_summary(Path(bidding.summary), summary)
         problem = self._problem()

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from bidding.chain import Action
+from bidding.entries import KIND_OF, document_of
 from bidding.journal import Journal
-from bidding.ledger import KIND_OF, Ledger, OfferRecord, document_of
+from bidding.ledger import Ledger
+from bidding.states import OfferRecord
 from pipeline.clock import Clock
 from pipeline.messages.market import Document, OfferEvent
 
@@ -32,10 +35,19 @@ class Book:
         for record in journal.records:
             self._take(document_of(record), record.at)
 
+    @property
+    def epoch(self) -> int:
+        """The fencing epoch of this process."""
+        return self._journal.epoch
+
     def write(self, document: Document) -> None:
-        """Return once *document* is on disk and in the ledger."""
+        """Return once *document* is on disk and in the ledger; raise `FencedError` when a newer process writes now."""
         record = self._journal.append(self._clock.now(), KIND_OF[type(document)], document)
         self._take(document, record.at)
+
+    def actions(self, after: int = 0) -> list[Action]:
+        """Return what people did after action number *after*."""
+        return self._journal.actions(after)
 
     def _take(self, document: Document, at: datetime) -> None:
         moved = self.ledger.apply(document)

@@ -1,130 +1,47 @@
 """
 The ledger: what the journal adds up to. A pure fold, so that a restart knows what the process before it knew.
 
-Each kind of journal record is one document below; `Ledger.apply` says what it changes.
+Each kind of journal record is a document of `bidding.entries`; `Ledger.apply` says what it changes. A later revision of
+an offer that the venue has accepted stands in the earlier one's place, because a venue holds one offer for an interval.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
 
-from bidding.journal import Record
-from bidding.markets import MeterReading, Receipt
-from pipeline.errors import ConfigError
+from bidding.chain import Record
+from bidding.entries import (
+    Cancelled,
+    Commanded,
+    Explained,
+    Found,
+    Held,
+    Intent,
+    MeterReport,
+    Refused,
+    Sent,
+    Told,
+    Withdrawal,
+    document_of,
+)
+from bidding.markets import Notice, Shortfall
+from bidding.states import (
+    CHANGES,
+    CLEARED,
+    OVER,
+    STANDING,
+    STEP,
+    TAKEN,
+    UNRESOLVED,
+    DocumentRecord,
+    Key,
+    OfferRecord,
+    key_of,
+)
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferState, Performance, Statement
-from pipeline.messages.telemetry import Tier
-
-
-class Intent(Document):
-    """We mean to send this offer, in these words of the venue's."""
-
-    offer: Offer
-    document: str
-
-
-class Sent(Document):
-    """The offer goes on the wire now, or may have."""
-
-    offer_id: str
-    attempt: int
-
-
-class Unknown(Document):
-    """No answer came: the venue may or may not have the offer."""
-
-    offer_id: str
-    detail: str
-
-
-class Absent(Document):
-    """The venue, asked, never saw the offer."""
-
-    offer_id: str
-
-
-class Refused(Document):
-    """A definite no, from the venue or from the gate."""
-
-    offer_id: str
-    reason: str
-
-
-class NotAwarded(Document):
-    """The venue has cleared the interval and bought nothing of the offer."""
-
-    offer_id: str
-
-
-class Commanded(Document):
-    """Leases were sent: the highest sequence among them, and what they are to reach."""
-
-    award_id: str
-    dispatch_id: str
-    seq: int
-    hosts: int
-    load_kw: float | None
-    """None where leases were renewed while telemetry was silent."""
-    target_kw: float
-    expires_at: datetime
-    cuts: dict[Tier, tuple[float, float]]
-    """By tier: cap as a share of the limit, and the relief it was set for, kW: what a new process goes on from."""
-
-
-class MeterReport(Document):
-    """Metered energy goes to the venue under this batch id."""
-
-    batch_id: str
-    readings: tuple[MeterReading, ...]
-
-
-KINDS: dict[str, type[Document]] = {
-    "intent": Intent,
-    "sent": Sent,
-    "unknown": Unknown,
-    "absent": Absent,
-    "receipt": Receipt,
-    "refused": Refused,
-    "award": Award,
-    "not-awarded": NotAwarded,
-    "dispatch": Dispatch,
-    "commanded": Commanded,
-    "meter-report": MeterReport,
-    "performance": Performance,
-    "statement": Statement,
-}
-KIND_OF: dict[type[Document], str] = {kind: name for name, kind in KINDS.items()}
 
 #: Who issues our own statements.
 OURS = "firmwatt"
-
-#: The venue's word for a receipt's status → the offer's state; any other word leaves the outcome unknown.
-STATUS = {
-    "accepted": OfferState.ACCEPTED,
-    "partly_accepted": OfferState.PARTLY_ACCEPTED,
-    "rejected": OfferState.REJECTED,
-}
-
-#: The outcome of these is open: the venue has to be asked before anything new is sent.
-UNRESOLVED = frozenset({OfferState.INTENT, OfferState.SENT, OfferState.UNKNOWN})
-
-#: What the venue bought of these, or may still buy.
-STANDING = UNRESOLVED | {OfferState.ACCEPTED, OfferState.PARTLY_ACCEPTED}
-
-
-@dataclass(frozen=True)
-class OfferRecord:
-    """An offer and how far it has come."""
-
-    offer: Offer
-    document: str
-    state: OfferState = OfferState.INTENT
-    attempts: int = 0
-    unknowns: int = 0
-    """How often its outcome was unknown and had to be asked for."""
-    receipt: Receipt | None = None
-    detail: str | None = None
 
 
 @dataclass
@@ -132,17 +49,51 @@ class Ledger:
     """Everything the journal says, by natural key."""
 
     offers: dict[str, OfferRecord] = field(default_factory=dict)
+    documents: dict[str, DocumentRecord] = field(default_factory=dict)
     awards: dict[str, Award] = field(default_factory=dict)
     dispatches: dict[str, Dispatch] = field(default_factory=dict)
+    notices: dict[str, Notice] = field(default_factory=dict)
+    found: dict[str, Found] = field(default_factory=dict)
+    """By offer: what the venue said last where it did not agree with us."""
+    shortfalls: dict[str, Shortfall] = field(default_factory=dict)
+    told: dict[str, Told] = field(default_factory=dict)
+    """By shortfall: that the venue has heard of it."""
+    held_once: dict[str, Held] = field(default_factory=dict)
+    """By content hash: every document that ever waited for approval."""
+    explained: dict[str, Explained] = field(default_factory=dict)
+    """By offer, or by document: the newest."""
     performance: dict[str, Performance] = field(default_factory=dict)
     statements: dict[str, Statement] = field(default_factory=dict)
     """By issuer: the newest of each."""
     reports: dict[str, MeterReport] = field(default_factory=dict)
     commanded: Commanded | None = None
     """The newest round of leases."""
+    _by_key: dict[Key, list[str]] = field(default_factory=dict)
+    _open: dict[str, None] = field(default_factory=dict)
+    """The documents whose outcome only the venue can tell."""
 
     def apply(self, document: Document) -> list[OfferRecord]:
         """Take *document* in; return the offers that it moved one step on."""
+        if isinstance(document, Award) and not document.offer_id:
+            document = document.model_copy(update={"offer_id": self._bought(key_of(document))})
+        self._keep(document)
+        self._move(document)
+        moved = [record for record in self._after(document) if record != self.offers.get(record.offer.offer_id)]
+        for record in moved:
+            self._put(record)
+        superseded = [earlier for record in moved for earlier in self._superseded_by(record)]
+        for record in superseded:
+            self._put(record)
+        self._close(moved + superseded)
+        return moved + superseded
+
+    def _put(self, record: OfferRecord) -> None:
+        if record.offer.offer_id not in self.offers:
+            self._by_key.setdefault(key_of(record.offer), []).append(record.offer.offer_id)
+        self.offers[record.offer.offer_id] = record
+
+    def _keep(self, document: Document) -> None:
+        """Keep the newest of what is kept by its own key."""
         match document:
             case Award():
                 self.awards[document.award_id] = document
@@ -157,33 +108,143 @@ class Ledger:
             case MeterReport():
                 self.reports[document.batch_id] = document
             case _:
+                self._keep_word(document)
+
+    def _keep_word(self, document: Document) -> None:
+        """Keep what was said about an offer beside the answers to it."""
+        match document:
+            case Cancelled():
+                self.notices[document.notice.notice_id] = document.notice
+            case Found():
+                self.found[document.offer_id] = document
+            case Shortfall():
+                self.shortfalls[document.shortfall_id] = document
+            case Told():
+                self.told[document.shortfall_id] = document
+            case Held():
+                self.held_once[document.document] = document
+            case Explained():
+                self.explained[document.offer_id or document.document_id] = document
+            case _:
                 pass
-        moved = [record for record in self._after(document) if record != self.offers.get(record.offer.offer_id)]
-        self.offers |= {record.offer.offer_id: record for record in moved}
-        return moved
+
+    def _move(self, document: Document) -> None:
+        """Move the document to the venue that *document* is about."""
+        if isinstance(document, Intent):
+            ids = tuple(offer.offer_id for offer in document.offers)
+            self.documents[document.document_id] = DocumentRecord(
+                document.document_id, ids, document.content, attempts=self._attempts(document.document_id)
+            )
+            self._open[document.document_id] = None
+        elif isinstance(document, Withdrawal):
+            self.documents[document.document_id] = DocumentRecord(
+                document.document_id,
+                document.offer_ids,
+                withdraws=True,
+                attempts=self._attempts(document.document_id),
+            )
+            self._open[document.document_id] = None
+        elif type(document) in STEP and (known := self.documents.get(getattr(document, "document_id", ""))):
+            attempts = document.attempt if isinstance(document, Sent) else known.attempts
+            self.documents[known.document_id] = replace(known, state=STEP[type(document)], attempts=attempts)
+            if isinstance(document, Refused):
+                self._open.pop(known.document_id, None)
+
+    def _attempts(self, document_id: str) -> int:
+        known = self.documents.get(document_id)
+        return known.attempts if known else 0
+
+    def _close(self, moved: Iterable[OfferRecord]) -> None:
+        """Let go of the documents that the offers' answers have settled."""
+        ids = {record.offer.offer_id for record in moved}
+        for name in [name for name in self._open if ids & set(self.documents[name].offer_ids)]:
+            if not self.waiting_for(self.documents[name]):
+                del self._open[name]
+
+    def waiting_for(self, document: DocumentRecord) -> list[OfferRecord]:
+        """Return the offers of *document* whose answer is not in: none, once it has been judged."""
+        records = [self.offers[name] for name in document.offer_ids if name in self.offers]
+        if document.withdraws:
+            return [r for r in records if r.state in STANDING and document.state is not OfferState.REJECTED]
+        return [r for r in records if r.state in UNRESOLVED and r.document_id == document.document_id]
 
     def _after(self, document: Document) -> list[OfferRecord]:
         """Return the offers that *document* is about, as it leaves them."""
+        if isinstance(document, Held):
+            reason = "; ".join(document.why)
+            return [OfferRecord(offer, state=OfferState.HELD, detail=reason) for offer in document.offers]
         if isinstance(document, Intent):
-            return [OfferRecord(document.offer, document.document)]
+            return [self._meant(offer, document.document_id) for offer in document.offers]
         if isinstance(document, Statement):
             settled = document.lines if document.issuer != OURS else ()
             records = filter(None, (self._awarded(line.award_id) for line in settled))
             return [replace(record, state=OfferState.SETTLED) for record in records]
+        change = CHANGES.get(type(document))
+        return [change(record, document) for record in self._about(document)] if change else []
+
+    def _meant(self, offer: Offer, document_id: str) -> OfferRecord:
+        """Return *offer* as meant to be sent in a document; what it went through in an earlier one stays counted."""
+        known = self.offers.get(offer.offer_id)
+        if known is None or known.state is OfferState.HELD:
+            return OfferRecord(offer, document_id)
+        return replace(known, document_id=document_id, state=OfferState.INTENT)
+
+    def _about(self, document: Document) -> Iterator[OfferRecord]:
+        """Yield the offers that *document* speaks of."""
         if isinstance(document, Dispatch):
-            record = self._awarded(document.award_id)
-        else:
-            record = self.offers.get(getattr(document, "offer_id", ""))
-        return [CHANGES[type(document)](record, document)] if record and type(document) in CHANGES else []
+            yield from filter(None, [self._awarded(document.award_id)])
+        elif known := self.offers.get(getattr(document, "offer_id", "")):
+            yield known
+        elif (sent := self.documents.get(getattr(document, "document_id", ""))) and not sent.withdraws:
+            yield from self.waiting_for(replace(sent, state=OfferState.SENT))
+
+    def _superseded_by(self, record: OfferRecord) -> Iterator[OfferRecord]:
+        """Yield the earlier revisions in whose place *record* stands now."""
+        if record.state not in TAKEN | {OfferState.PENDING}:
+            return
+        for name in self._by_key[key_of(record.offer)]:
+            earlier = self.offers[name]
+            if earlier.offer.revision < record.offer.revision and earlier.state in STANDING - UNRESOLVED:
+                yield replace(earlier, state=OfferState.SUPERSEDED, detail=f"revision {record.offer.revision} stands")
 
     def _awarded(self, award_id: str) -> OfferRecord | None:
         award = self.awards.get(award_id)
         return self.offers.get(award.offer_id) if award else None
 
+    def _bought(self, key: Key) -> str:
+        """Return the offer that an award without an offer's id must mean, empty where none can be."""
+        record = self.newest(key, TAKEN | CLEARED) or self.newest(key, STANDING)
+        return record.offer.offer_id if record else ""
+
+    def revisions(self, key: Key) -> list[OfferRecord]:
+        """Return every revision under *key*, the highest last."""
+        records = (self.offers[name] for name in self._by_key.get(key, ()))
+        return sorted(records, key=lambda record: record.offer.revision)
+
+    def newest(self, key: Key, states: Iterable[OfferState]) -> OfferRecord | None:
+        """Return the highest revision under *key* in one of *states*, None where there is none."""
+        allowed = frozenset(states)
+        return next((record for record in reversed(self.revisions(key)) if record.state in allowed), None)
+
+    @property
+    def open_documents(self) -> list[DocumentRecord]:
+        """The documents whose outcome only the venue can tell, oldest first."""
+        return [self.documents[name] for name in self._open]
+
     @property
     def unresolved(self) -> list[OfferRecord]:
         """The offers whose outcome only the venue can tell, oldest first."""
         return [record for record in self.offers.values() if record.state in UNRESOLVED]
+
+    @property
+    def held(self) -> dict[str, Held]:
+        """The documents that wait for approval, by content hash."""
+        waiting = {record.offer.offer_id for record in self.offers.values() if record.state is OfferState.HELD}
+        return {
+            name: held
+            for name, held in self.held_once.items()
+            if all(offer.offer_id in waiting for offer in held.offers)
+        }
 
     @property
     def highest_seq(self) -> int:
@@ -192,46 +253,14 @@ class Ledger:
 
     @property
     def taken(self) -> list[Offer]:
-        """The offers that stand, bought ones included: no second one for the same interval."""
-        return [record.offer for record in self.offers.values() if record.state is not OfferState.REJECTED]
+        """The offers that stand, bought ones included: power promised to the venue, or about to be."""
+        free = OVER | {OfferState.HELD}
+        return [record.offer for record in self.offers.values() if record.state not in free]
 
     def revision_of(self, resource: str, product: str, interval: Interval) -> int:
         """Return the highest revision offered for *interval*, 0 for none."""
-        key = (resource, product, interval)
-        return max(
-            (
-                r.offer.revision
-                for r in self.offers.values()
-                if (r.offer.resource, r.offer.product, r.offer.interval) == key
-            ),
-            default=0,
-        )
-
-
-CHANGES: dict[type[Document], Callable[[OfferRecord, Any], OfferRecord]] = {
-    Sent: lambda record, sent: replace(record, state=OfferState.SENT, attempts=sent.attempt),
-    Unknown: lambda record, unknown: replace(
-        record, state=OfferState.UNKNOWN, unknowns=record.unknowns + 1, detail=unknown.detail
-    ),
-    Absent: lambda record, _: replace(record, state=OfferState.INTENT, detail="the venue never saw it"),
-    Receipt: lambda record, receipt: replace(
-        record,
-        state=STATUS.get(receipt.status, OfferState.UNKNOWN),
-        receipt=receipt,
-        detail="; ".join(receipt.reasons) or None,
-    ),
-    Refused: lambda record, refused: replace(record, state=OfferState.REJECTED, detail=refused.reason),
-    NotAwarded: lambda record, _: replace(record, state=OfferState.NOT_AWARDED),
-    Award: lambda record, _: replace(record, state=OfferState.AWARDED),
-    Dispatch: lambda record, _: replace(record, state=OfferState.DISPATCHED),
-}
-
-
-def document_of(record: Record) -> Document:
-    """Return the document in *record*; raise `ConfigError` on a kind that this release does not know."""
-    if record.kind not in KINDS:
-        raise ConfigError(f"the journal holds a record of kind {record.kind!r}; it was written by a newer firmwatt")
-    return KINDS[record.kind].model_validate_json(bytes(record.payload))
+        records = self.revisions((resource, product, interval))
+        return records[-1].offer.revision if records else 0
 
 
 def fold(records: Iterable[Record]) -> Ledger:

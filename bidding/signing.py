@@ -31,22 +31,8 @@ class Signer:
 
     @classmethod
     def load(cls, path: Path, key_id: str) -> "Signer":
-        """Read the key at *path*; raise `ConfigError` when it is missing, no Ed25519 key or readable by others."""
-        try:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            content = path.read_bytes()
-        except OSError as error:
-            hint = f"`firmwatt bid keygen --out {path}` makes one"
-            raise ConfigError(f"cannot read the signing key {path}: {error.strerror}; {hint}") from error
-        if mode & ~OWNER_ONLY:
-            raise ConfigError(f"signing key {path} has mode {mode:04o}, must be 0600; run chmod 600 {path}")
-        try:
-            key = load_pem_private_key(content, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise ConfigError(f"signing key {path} is no PEM private key") from error
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ConfigError(f"signing key {path} is no Ed25519 key")
-        return cls(key, key_id)
+        """Return the signer with the key at *path*; raises as `load_key` does."""
+        return cls(load_key(path), key_id)
 
     @property
     def public_key(self) -> bytes:
@@ -57,6 +43,25 @@ class Signer:
         """Return *command* as bytes with the signature over exactly these bytes."""
         payload = self._encoder.encode(command)
         return SignedCommand(host=command.host, key_id=self._key_id, payload=payload, signature=self._key.sign(payload))
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """Read the key at *path*; raise `ConfigError` when it is missing, no Ed25519 key or readable by others."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        content = path.read_bytes()
+    except OSError as error:
+        hint = f"`firmwatt bid keygen --out {path}` makes one"
+        raise ConfigError(f"cannot read the signing key {path}: {error.strerror}; {hint}") from error
+    if mode & ~OWNER_ONLY:
+        raise ConfigError(f"signing key {path} has mode {mode:04o}, must be 0600; run chmod 600 {path}")
+    try:
+        key = load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"signing key {path} is no PEM private key") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"signing key {path} is no Ed25519 key")
+    return key
 
 
 def public_bytes(key: Ed25519PrivateKey) -> bytes:

@@ -7,6 +7,7 @@ The errors the packages share, named by what to do next.
     ├── InsufficientDataError  wait for, or load, more history; nothing is offered meanwhile
     ├── EnvironmentProblem     fix the machine: no Java, no network, port in use, disk full
     ├── StuckError             start the process again: it goes on where its state says
+    ├── FencedError            nothing: another process has taken over, this one must end
     ├── BrokerGoneError        start the broker again; what was acknowledged is safe
     │   └── NotAllowedError      it answers and says no: credentials, certificates or access rules
     └── VenueError             the venue answered or failed to
@@ -64,6 +65,12 @@ class StuckError(FirmwattError):
     def __init__(self, part: str, text: str) -> None:
         super().__init__(text)
         self.part = part
+
+
+class FencedError(FirmwattError):
+    """A newer process writes the journal, or speaks to the venue, in this one's place."""
+
+    exit_code = 7
 
 
 class BrokerGoneError(FirmwattError):

@@ -30,7 +30,7 @@ Keys: TypeAlias = tuple[str | int, ...]
 #: The tables that parts of firmwatt read; all parts of a deployment may share one file.
 TABLES = frozenset(
     {"kafka", "clock", "site", "pipeline", "bidding", "venue", "sandbox", "fleet", "collector", "actuator"}
-    | {"source", "engine", "mapping", "lever", "mirror"}
+    | {"source", "engine", "mapping", "lever", "mirror", "products"}
 )
 
 #: The units with which a key's name may end.
@@ -140,6 +140,15 @@ def load_each(path: Path, section: str, kind: type[S]) -> list[S]:
     if not isinstance(entries, list):
         raise ConfigError(f"{path}, line {_line(text, steps)}: write [[{section}]], one for each")
     return [_section(path, text, document, (*steps, number), kind) for number in range(len(entries))]
+
+
+def table(path: Path, section: str) -> dict[str, Any]:
+    """Return *section* of the TOML file at *path* as it stands there, empty where it is absent; nothing is checked."""
+    text = _text(path)
+    found = _at(path, text, _parsed(path, text), tuple(section.split(".")), absent={})
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: write [{section}] as a table")
+    return found
 
 
 def check_tables(path: Path) -> None:

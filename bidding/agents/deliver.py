@@ -9,10 +9,11 @@ from bidding import dispatch
 from bidding.agents.feed import World
 from bidding.book import Book
 from bidding.dispatch import Cut, Lease, Plan
-from bidding.ledger import STANDING, Commanded, NotAwarded
+from bidding.entries import Commanded, NotAwarded
 from bidding.markets import Market
 from bidding.settings import Bidding
 from bidding.signing import Signer
+from bidding.states import STANDING
 from pipeline import topics
 from pipeline.clock import Clock
 from pipeline.errors import VenueError

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from bidding import performance, settlement
 from bidding.agents.history import History
 from bidding.book import Book
-from bidding.ledger import OURS, MeterReport
+from bidding.entries import MeterReport
+from bidding.ledger import OURS
 from bidding.markets import Market, MeterReading
 from bidding.products import Rules
 from bidding.settings import Bidding
@@ -24,12 +25,20 @@ class Settling:
     """Settle whole events, once their last interval is over and metered."""
 
     def __init__(
-        self, settings: Bidding, market: Market, *, book: Book, history: History, method: Method, site: str
+        self,
+        settings: Bidding,
+        market: Market,
+        rules: Rules,
+        *,
+        book: Book,
+        history: History,
+        method: Method,
+        site: str,
     ) -> None:
         self._settings, self._market, self._book, self._history = settings, market, book, history
         self._method, self._site = method, site
-        self._rules: Rules = market.rules
-        self._calendar = performance.calendar_of(market.rules)
+        self._rules = rules
+        self._calendar = performance.calendar_of(rules)
         self._said = ""
         self.differences: list[Difference] = []
         self.problem: InsufficientDataError | VenueError | None = None

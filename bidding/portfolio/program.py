@@ -15,20 +15,15 @@ from dataclasses import dataclass
 
 import linopy
 import numpy as np
-import numpy.typing as npt
-import xarray as xr
 
 from bidding.portfolio.cells import mean_worth, most_mw
 from bidding.portfolio.grid import Bools, Floats, Grid
 from bidding.portfolio.levels import Levels, max_steps
-from bidding.portfolio.limits import Runs, counts_as_run, promised_runs, response_min, runs, tier_steps
+from bidding.portfolio.limits import Runs, promised_runs, response_min, runs, tier_steps
+from bidding.portfolio.rows import Ints, Rows, Terms, add, add_binary, sums
 from bidding.portfolio.value import states
 from pipeline.units import KW_PER_MW
 
-Ints = npt.NDArray[np.int64]
-
-WIDE = 24
-"""Rows of more terms than this are written apart."""
 NUDGE = 1e-7
 """Money per MW by which a lower price level is preferred where it makes no difference: equal optima look alike."""
 
@@ -51,15 +46,6 @@ class Cells:
         return np.asarray(values[self.p, self.t, self.j, self.k], dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class Terms:
-    """Some terms of rows of a constraint: *coefficient* times the variable with *label*, in *row*."""
-
-    row: Ints
-    label: Ints
-    coefficient: Floats | Ints | float = 1.0
-
-
 @dataclass
 class Program:
     """The program and what is needed to read it back."""
@@ -78,71 +64,6 @@ def cells_of(most: Floats) -> Cells:
     """Return the cells in which anything may be sold."""
     p, t, j, k = np.nonzero(most > 0)
     return Cells(p, t, j, k, most[p, t, j, k], most.shape)
-
-
-class Rows:
-    """Constraints as they come, handed over together: linopy takes as long for one row as for a thousand."""
-
-    def __init__(self, model: linopy.Model) -> None:
-        self.model = model
-        self.parts: list[tuple[Floats, tuple[Terms, ...]]] = []
-
-    def limit(self, most: Floats, *terms: Terms) -> None:
-        """Hold sums of *terms* at or below *most*, one row per element."""
-        self.parts.append((most, terms))
-
-    def write(self) -> None:
-        """Hand all over, narrow rows apart from wide ones, because linopy pads to the widest."""
-        for name, wide in (("narrow", False), ("wide", True)):
-            parts = [part for part in self.parts if (widest(*part) > WIDE) == wide]
-            if not parts:
-                continue
-            start = np.cumsum([0, *(len(most) for most, _ in parts)])
-            terms = [
-                Terms(term.row + first, term.label, term.coefficient)
-                for first, (_, of_part) in zip(start, parts, strict=False)
-                for term in of_part
-            ]
-            most = xr.DataArray(np.concatenate([most for most, _ in parts]), dims=["row"])
-            most = most.assign_coords(row=np.arange(len(most)))
-            self.model.add_constraints(sums(self.model, len(most), *terms) <= most, name=name)
-
-
-def widest(most: Floats, terms: tuple[Terms, ...]) -> int:
-    """Return the most terms that any row has."""
-    counts = sum(np.bincount(term.row.ravel(), minlength=len(most)) for term in terms)
-    return int(np.max(counts, initial=0))
-
-
-def sums(model: linopy.Model, count: int, *terms: Terms) -> linopy.LinearExpression:
-    """Return *count* sums of *terms*, as padded arrays: term by term linopy takes seconds."""
-    row = np.concatenate([part.row.ravel() for part in terms])
-    label = np.concatenate([part.label.ravel() for part in terms])
-    coefficient = np.concatenate([np.broadcast_to(part.coefficient, part.row.shape).ravel() for part in terms])
-    order = np.argsort(row, kind="stable")
-    row, label, coefficient = row[order], label[order], coefficient[order]
-    sizes = np.bincount(row, minlength=count)
-    width = max(1, int(sizes.max(initial=0)))
-    at = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    labels, coefficients = np.full((count, width), -1, dtype=np.int64), np.zeros((count, width))
-    labels[row, at], coefficients[row, at] = label, coefficient
-    data = xr.Dataset({"coeffs": (("row", "_term"), coefficients), "vars": (("row", "_term"), labels)})
-    return linopy.LinearExpression(data.assign_coords(row=np.arange(count)), model)
-
-
-def add(model: linopy.Model, name: str, size: int, *, upper: Floats | float, lower: Floats | float = 0.0) -> Ints:
-    """Add *size* variables and return their labels."""
-    axis = [np.arange(size)]
-    low, high = (np.broadcast_to(value, (size,)).astype(np.float64) for value in (lower, upper))
-    return np.asarray(
-        model.add_variables(low, high, coords=axis, dims=["row"], name=name).labels.values, dtype=np.int64
-    )
-
-
-def add_binary(model: linopy.Model, name: str, size: int) -> Ints:
-    """Add *size* binary variables and return their labels."""
-    variable = model.add_variables(binary=True, coords=[np.arange(size)], dims=["row"], name=name)
-    return np.asarray(variable.labels.values, dtype=np.int64)
 
 
 def build(grid: Grid, levels: Levels) -> Program:
@@ -189,6 +110,9 @@ def _energy(put: Rows, cells: Cells, mw: Ints, grid: Grid, levels: Levels) -> No
     down = ~grid.up
     owed = grid.forecast.called * grid.hours * down[:, None, None]
     held = grid.duration_h * (down & ~grid.energy)
+    if grid.room.called_mwh is not None:
+        falls = down[cells.p]
+        put.limit(np.array(grid.room.called_mwh), Terms(grid.day[cells.t[falls]], mw[falls], grid.hours))
     for (d, tier), most in sorted(grid.room.energy_mwh.items(), key=lambda item: (item[0][0], item[0][1].value)):
         of_tier = tier_steps(grid, tier)[cells.t, cells.j] * (grid.day[cells.t] == d)
         here = np.flatnonzero(of_tier)
@@ -265,7 +189,7 @@ def _runs(program: Program, put: Rows, mw: Ints, grid: Grid, levels: Levels) -> 
     """In every scenario: runs long and short enough, rest between them, no more of them in a day than allowed."""
     cells = program.cells
     _, intervals, _, size = cells.shape
-    here = counts_as_run(grid)[cells.p]
+    here = grid.energy[cells.p]
     place = (cells.p * intervals + cells.t) * size + cells.k
     level, row = np.unique(place[here], return_inverse=True)
     pair = level // size

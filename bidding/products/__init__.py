@@ -4,7 +4,8 @@ What each venue buys, as data: one TOML file a venue, every figure cited. No str
     bidding/products/acme.toml ─▶ load("acme", on) ─▶ {"spin": Rules, "energy-rt": Rules, …}   those in force that day
 
 A figure's citation names a source of the file, and each source says whether it was read (`verified`). A figure that
-could not be checked against its manual is thereby marked in the data; `Rules.unverified` lists them.
+could not be checked against its manual is thereby marked in the data; `Rules.unverified` lists them. `README.md` says
+what a file holds, `catalogue` and `load` read it, `confirm` takes the operator's own figures, `show` prints.
 """
 
 from datetime import date, datetime, time, timedelta
@@ -61,14 +62,15 @@ class Gate(Document):
     before_s: int = 0
     days_before: int | None = None
     at: time | None = None
+    zone: str = ""
+    """Whose clock `at` is on, where that is not the market day's: MISO's days are EST, its gates EPT."""
 
     def instant(self, interval: Interval, timezone: str) -> datetime:
         """Return the gate's instant for *interval*; a local time that the clocks skip is taken an hour later."""
         if self.days_before is None or self.at is None:
             return interval.start - timedelta(seconds=self.before_s)
-        zone = ZoneInfo(timezone)
-        day = interval.start.astimezone(zone).date() - timedelta(days=self.days_before)
-        return datetime.combine(day, self.at, zone).astimezone(interval.start.tzinfo)
+        day = interval.start.astimezone(ZoneInfo(timezone)).date() - timedelta(days=self.days_before)
+        return datetime.combine(day, self.at, ZoneInfo(self.zone or timezone)).astimezone(interval.start.tzinfo)
 
 
 class Pause(Document):
@@ -102,6 +104,8 @@ class Rules(Document):
     min_mw: Decimal
     max_mw: Decimal | None = None
     max_steps: int
+    max_points: int | None = None
+    """What the venue's own curve may have of points, the one at 0 MW included; `max_steps` counts ours."""
     shape: Shape = Shape.RISING
     first_quantity_zero: bool = False
     """The venue's own curve begins at 0 MW; ours never does, its encoder adds the point."""
@@ -113,6 +117,8 @@ class Rules(Document):
     net_benefits_floor: Decimal | None = None
     """Energy below this price is not worth buying as demand response (FERC Order 745's net benefits test)."""
     currency: str
+    per: str = "MWh"
+    """What a price is for: energy in `MWh`, or capacity held: `MW-h`, `MW-day`, `MW-block`, `MW-term`."""
 
     response_s: float | None = None
     """From instruction to full delivery."""
@@ -123,6 +129,14 @@ class Rules(Document):
     max_calls_per_day: int | None = None
     telemetry_s: float | None = None
     """How often the venue wants to see the load."""
+    signal_s: float | None = None
+    """How often a set-point arrives, where one has to be followed."""
+    symmetric: bool = False
+    """Sold in both directions at once: as much more load as less."""
+    trigger: str = ""
+    """What calls it where that is no instruction: a frequency, a droop."""
+    sold: str = ""
+    """How it is sold where not by offers for intervals."""
 
     gate_closure_s: int
     """Offers close this long before the interval starts, where `closes` does not say otherwise."""
@@ -132,6 +146,11 @@ class Rules(Document):
     opens: Gate | None = None
     pauses: tuple[Pause, ...] = ()
     max_document_bytes: int | None = None
+    one_product_per_document: bool = False
+    one_day_per_document: bool = False
+    """A document holds the offers of one local day."""
+    stacks_with: tuple[str, ...] = ()
+    """`PRODUCT` or `VENUE/PRODUCT` for which the same power may be offered too: the venue buys only one of them."""
 
     baseline_method: str
     """Name in `pipeline.cbl.methods`; empty where no baseline is involved."""

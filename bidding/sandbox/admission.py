@@ -1,48 +1,18 @@
-"""What becomes of a submission: the venue's rules and its gate, by its own clock. Pure."""
+"""What becomes of an offer: the product's rules and its gate, by the venue's own clock. Pure."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from fractions import Fraction
 from hashlib import sha256
-from itertools import pairwise
 from typing import Literal
 
-from bidding.sandbox.book import Book, OfferEntry, Outcome
+from bidding.sandbox.book import Book
+from bidding.sandbox.checks import violations
+from bidding.sandbox.entries import OfferEntry, Outcome
 from bidding.sandbox.faults import Faults
+from bidding.sandbox.market import Market
 from bidding.sandbox.rules import Rules
-from bidding.sandbox.wire import OfferBody, Reading, Receipt, utc
-
-
-def violations(offer: OfferBody, rules: Rules) -> Iterator[str]:
-    """Yield every rule that *offer* breaks, in words."""
-    if offer.product != rules.product:
-        yield f"product is {rules.product!r}, got {offer.product!r}"
-    if not rules.aligned(offer.interval_start, offer.interval_end):
-        yield f"interval must be {rules.interval_s} s long and start on a multiple of that"
-    if len(offer.curve) > rules.max_steps:
-        yield f"at most {rules.max_steps} steps, got {len(offer.curve)}"
-    if offer.total_mw < rules.min_mw:
-        yield f"at least {rules.min_mw} MW, got {offer.total_mw}"
-    if any(Fraction(point.mw) % Fraction(rules.block_mw) for point in offer.curve):
-        yield f"MW must be multiples of {rules.block_mw}"
-    if any(Fraction(point.price) % Fraction(rules.price_tick) for point in offer.curve):
-        yield f"prices must be multiples of {rules.price_tick}"
-    if not all(rules.price_floor <= point.price <= rules.price_cap for point in offer.curve):
-        yield f"prices must lie between {rules.price_floor} and {rules.price_cap}"
-    if offer.curve[0].mw <= 0 or any(low.mw >= high.mw for low, high in pairwise(offer.curve)):
-        yield "MW must be positive, cumulative and increasing from step to step"
-    if any(low.price > high.price for low, high in pairwise(offer.curve)):
-        yield "prices must not fall from step to step"
-
-
-def meter_violations(readings: tuple[Reading, ...], rules: Rules) -> Iterator[str]:
-    """Yield what is wrong with a batch of meter *readings*."""
-    if any(not rules.aligned(reading.start, reading.end) for reading in readings):
-        yield f"readings must lie on the market's grid of {rules.interval_s} s"
-    if any(reading.kwh < 0 for reading in readings):
-        yield "kWh must not be negative: consumption is positive"
+from bidding.sandbox.wire import OfferBody, Receipt, utc
 
 
 @dataclass(frozen=True)
@@ -77,17 +47,30 @@ class Submission:
             status=outcome.value,
             accepted_mw=mw,
             reasons=reasons,
+            sha256=self.sha256,
+            revision=self.body.revision,
         )
         return self.entry(outcome, "; ".join(reasons), receipt)
 
 
-def decide(submission: Submission, book: Book, rules: Rules, faults: Faults) -> OfferEntry:
-    """Return what becomes of *submission*: seen before, out of time, superseded, or judged by the rules."""
+def decide(submission: Submission, book: Book, market: Market, faults: Faults, request: str) -> OfferEntry:
+    """
+    Return what becomes of *submission*: seen before, out of time, superseded, or judged by the rules.
+
+    *request* names it for the draws of the simulated faults.
+    """
+    if seen := _seen_before(submission, book):
+        return seen
+    rules = market.rules(submission.body.product)
+    if rules is None:
+        sold = (
+            f"product is {market.names[0]!r}" if len(market.names) == 1 else f"products are {', '.join(market.names)}"
+        )
+        return submission.answered(Outcome.REJECTED, Decimal(0), f"{sold}, got {submission.body.product!r}")
     return (
-        _seen_before(submission, book)
-        or _out_of_time(submission, rules)
+        _out_of_time(submission, rules)
         or _superseded(submission, book)
-        or _judged(submission, rules, faults, f"offer|{book.entries}")
+        or _to_be_taken_back(_judged(submission, rules, faults, request), rules, market, faults, request)
     )
 
 
@@ -95,7 +78,7 @@ def _seen_before(submission: Submission, book: Book) -> OfferEntry | None:
     known = book.offers.get(submission.offer_id)
     if known is None:
         return None
-    if known.sha256 == submission.sha256:
+    if known.body == submission.body:
         return submission.entry(Outcome.DUPLICATE, receipt=book.receipt(submission.offer_id))
     return submission.entry(Outcome.CONFLICT, f"offer {submission.offer_id} is known with another content")
 
@@ -106,19 +89,23 @@ def _out_of_time(submission: Submission, rules: Rules) -> OfferEntry | None:
         return submission.entry(Outcome.GATE_CLOSED, f"the gate closed at {utc(closed)}, it is {utc(now)}")
     if now < (opens := rules.gate_opens(start)):
         return submission.entry(Outcome.GATE_NOT_OPEN, f"the gate opens at {utc(opens)}, it is {utc(now)}")
+    if pause := rules.pause(now):
+        return submission.entry(
+            Outcome.PAUSED, f"nothing is taken from {pause.start} to {pause.end} {rules.timezone}: {pause.why}"
+        )
     return None
 
 
 def _superseded(submission: Submission, book: Book) -> OfferEntry | None:
-    standing = book.standing_offer(submission.body.resource, submission.body.interval_start)
+    latest = book.latest_offer(submission.body.resource, (submission.body.product, submission.body.interval_start))
     revision = submission.body.revision
-    if standing is None or revision > standing.body.revision:
+    if latest is None or revision > latest.body.revision:
         return None
-    if revision < standing.body.revision:
+    if revision < latest.body.revision:
         return submission.entry(
-            Outcome.STALE_REVISION, f"revision {standing.body.revision} holds, this is revision {revision}"
+            Outcome.STALE_REVISION, f"revision {latest.body.revision} holds, this is revision {revision}"
         )
-    return submission.entry(Outcome.CONFLICT, f"revision {revision} is offer {standing.offer_id}")
+    return submission.entry(Outcome.CONFLICT, f"revision {revision} is offer {latest.offer_id}")
 
 
 def _judged(submission: Submission, rules: Rules, faults: Faults, request: str) -> OfferEntry:
@@ -133,3 +120,11 @@ def _judged(submission: Submission, rules: Rules, faults: Faults, request: str) 
             Outcome.PARTLY_ACCEPTED, part_mw, f"simulated: only {part_mw} of {total_mw} MW accepted"
         )
     return submission.answered(Outcome.ACCEPTED, total_mw)
+
+
+def _to_be_taken_back(entry: OfferEntry, rules: Rules, market: Market, faults: Faults, request: str) -> OfferEntry:
+    """Note in *entry* when the venue will take back what it accepts, if the draw says so: always before the gate."""
+    if entry.outcome is Outcome.REJECTED or not faults.takes_back(request):
+        return entry
+    left = rules.gate_closes(entry.body.interval_start) - entry.at
+    return entry.model_copy(update={"cancel_at": entry.at + min(timedelta(seconds=market.cancel_after_s), left / 2)})

@@ -66,24 +66,25 @@ DEMAND_SHARE = (Decimal("0.40"), Decimal("0.95"))
 _CENT = Decimal("0.01")
 
 
-def _between(bounds: tuple[Decimal, Decimal], seed: int, name: str) -> Decimal:
+def between(bounds: tuple[Decimal, Decimal], seed: int, name: str) -> Decimal:
+    """Return a draw within *bounds*, to the hundredth."""
     low, high = bounds
     return (low + (high - low) * Decimal(uniform(seed, name))).quantize(_CENT)
 
 
-def other_bidders(seed: int, interval: str) -> tuple[Step, ...]:
-    """Return the simulated supply for *interval* (any text that names it): the same for the same seed."""
+def other_bidders(seed: int, interval: str, scale: int = 1) -> tuple[Step, ...]:
+    """Return the simulated supply for *interval* (any text that names it), *scale* times as large: the same by seed."""
     return tuple(
         Step(
             f"simulated-{number}",
-            _between(BIDDER_MW, seed, f"mw|{interval}|{number}"),
-            _between(BIDDER_PRICE, seed, f"price|{interval}|{number}"),
+            between(BIDDER_MW, seed, f"mw|{interval}|{number}") * scale,
+            between(BIDDER_PRICE, seed, f"price|{interval}|{number}"),
         )
         for number in range(BIDDERS)
     )
 
 
-def demand(seed: int, interval: str) -> Decimal:
+def demand(seed: int, interval: str, scale: int = 1) -> Decimal:
     """Return the simulated demand for reduction in *interval*, MW: a share of what the others offer."""
-    supply = sum((step.mw for step in other_bidders(seed, interval)), Decimal(0))
-    return (supply * _between(DEMAND_SHARE, seed, f"demand|{interval}")).quantize(_CENT)
+    supply = sum((step.mw for step in other_bidders(seed, interval, scale)), Decimal(0))
+    return (supply * between(DEMAND_SHARE, seed, f"demand|{interval}")).quantize(_CENT)

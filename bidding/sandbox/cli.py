@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")
     with ExitStack() as resources:
         journal = resources.enter_context(Journal(Path(settings.journal))) if settings.journal else None
-        venue = Venue(settings.rules(), settings.faults(), journal)
+        venue = Venue(settings.market(), settings.faults(), journal)
         listener = resources.enter_context(listen(settings.port))
         asyncio.run(serve(build(venue, clock), listener))
     return 0

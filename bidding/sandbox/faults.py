@@ -26,6 +26,7 @@ class FaultShares(Wire):
     late_s: Annotated[float, Field(ge=0)] = 2.0
     reject_share: Share = 0.0
     partial_share: Share = 0.0
+    cancel_share: Share = 0.0
     fault_queries: bool = False
     """Whether queries lose their replies too, or only requests that change something."""
 
@@ -38,6 +39,7 @@ class FaultChange(Wire):
     late_s: Annotated[float, Field(ge=0)] | None = None
     reject_share: Share | None = None
     partial_share: Share | None = None
+    cancel_share: Share | None = None
     fault_queries: bool | None = None
 
 
@@ -63,6 +65,10 @@ class Faults:
     def takes_part(self, request: str) -> bool:
         """Tell whether the venue accepts only part of the offer in *request*."""
         return self._hits("partial", request, self.shares.partial_share)
+
+    def takes_back(self, request: str) -> bool:
+        """Tell whether the venue will take back what it accepts in *request*."""
+        return self._hits("cancel", request, self.shares.cancel_share)
 
     def changed(self, change: FaultChange) -> "Faults":
         """Return these faults with *change* to their shares."""

@@ -8,10 +8,10 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from bidding.sandbox.book import ClearingEntry, Entry, MeterEntry, OfferEntry, Opened
+from bidding.sandbox.entries import AnyEntry, Entry
 from pipeline.errors import ConfigError, EnvironmentProblem
 
-_ENTRY: TypeAdapter[Opened | OfferEntry | ClearingEntry | MeterEntry] = TypeAdapter(Entry)
+_ENTRY: TypeAdapter[AnyEntry] = TypeAdapter(Entry)
 
 
 class Journal:
@@ -36,7 +36,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def read(self) -> Iterator[Opened | OfferEntry | ClearingEntry | MeterEntry]:
+    def read(self) -> Iterator[AnyEntry]:
         """Yield the entries so far; raise `ConfigError` on a line that is none."""
         whole = 0
         for number, line in enumerate(self._path.read_bytes().splitlines(keepends=True), start=1):
@@ -51,7 +51,7 @@ class Journal:
             whole += len(line)
         self._file.truncate(whole)
 
-    def append(self, entry: Opened | OfferEntry | ClearingEntry | MeterEntry) -> None:
+    def append(self, entry: AnyEntry) -> None:
         """Put *entry* on disk; raise `EnvironmentProblem`, the file as before, when that fails."""
         before = self._file.seek(0, os.SEEK_END)
         line = entry.model_dump_json().encode() + b"\n"

@@ -1,32 +1,70 @@
 """The venue itself: every request as a method of (what was asked, now). No HTTP, no clock."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
-from hashlib import sha256
 
-from bidding.sandbox import clearing, settlement
+from bidding.sandbox import statement, withdrawal
 from bidding.sandbox.admission import Submission, decide
-from bidding.sandbox.book import Book, ClearingEntry, MeterEntry, OfferEntry, Opened, Outcome
+from bidding.sandbox.answers import (
+    Audit,
+    Award,
+    Dispatch,
+    MeterStatus,
+    Notice,
+    Price,
+    Problem,
+    Setpoint,
+    ShortfallStatus,
+    Statement,
+)
+from bidding.sandbox.audit import audit
+from bidding.sandbox.book import Book, Slot
+from bidding.sandbox.calls import dispatches
+from bidding.sandbox.clearinghouse import cleared
+from bidding.sandbox.coclearing import solver
 from bidding.sandbox.daytypes import holidays
+from bidding.sandbox.entries import (
+    AnyEntry,
+    CancelEntry,
+    ClearingEntry,
+    DocumentEntry,
+    EpochEntry,
+    FencedEntry,
+    MeterEntry,
+    OfferEntry,
+    Opened,
+    ResponseEntry,
+    ShortfallEntry,
+    WithdrawalEntry,
+)
 from bidding.sandbox.faults import Faults, Reply
+from bidding.sandbox.following import scored, setpoints
 from bidding.sandbox.journal import Journal
+from bidding.sandbox.market import Market
 from bidding.sandbox.rules import PublishedRules, Rules
-from bidding.sandbox.wire import Audit, Award, Dispatch, MeterBody, MeterStatus, Price, Statement, utc
+from bidding.sandbox.telling import told
+from bidding.sandbox.wire import CancelBody, MeterBody, ResponseBody, ShortfallBody
 from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+UNOFFERED_KEPT = 5000
+"""Clearings without offers of ours that are remembered, so that prices are not computed for every question."""
 
 
 class Venue:
     """A market operator's book and what may be asked of it."""
 
-    def __init__(self, rules: Rules, faults: Faults, journal: Journal | None = None) -> None:
-        self.rules = rules
+    def __init__(self, market: Market, faults: Faults, journal: Journal | None = None) -> None:
+        if market.co_clears:
+            solver()
+        self.market = market
         self.faults = faults
         self.book = Book()
         self._journal = journal
-        self._reopen(Opened(rules=rules, seed=faults.seed))
+        self._unoffered: dict[Slot, ClearingEntry] = {}
+        self._reopen(Opened(market=market, seed=faults.seed))
 
     def _reopen(self, opened: Opened) -> None:
         """Go on where the journal stopped; raise `ConfigError` when it was kept under other rules."""
@@ -37,29 +75,98 @@ class Venue:
         if not self.book.entries:
             self._record(opened)
 
-    def _record(self, entry: Opened | OfferEntry | ClearingEntry | MeterEntry) -> None:
+    def _record(self, entry: AnyEntry) -> None:
         """Put *entry* on disk, then into the book."""
         if self._journal:
             self._journal.append(entry)
         self.book.apply(entry)
         log.info("%s", told(entry))
 
-    def published_rules(self, now: datetime) -> PublishedRules:
-        """Return the rules with the holidays of the years around *now*."""
-        dates = tuple(day for year in range(now.year - 1, now.year + 3) for day in holidays(year))
-        return PublishedRules(**self.rules.model_dump(), holidays=dates)
+    def _fate(self) -> Reply:
+        """Return what becomes of the answer to the request about to be recorded."""
+        return self.faults.reply(f"request|{self.book.entries}")
+
+    # ------------------------------------------------------------------------------------------ who is heard
+
+    def hear(self, epoch: int, now: datetime) -> None:
+        """Take note of a sender's *epoch*: from then on a lower one is refused."""
+        if epoch > self.book.epoch:
+            self._record(EpochEntry(at=now, epoch=epoch))
+
+    def fence(self, epoch: int, request: str, now: datetime) -> Problem | None:
+        """Refuse the *request* of a sender whose *epoch* is lower than the highest heard, and count it."""
+        if epoch >= self.book.epoch:
+            return None
+        self._record(FencedEntry(at=now, epoch=epoch, request=request))
+        return Problem(error="fenced", detail=f"epoch {self.book.epoch} was heard, this is epoch {epoch}")
+
+    # ------------------------------------------------------------------------------------------------ offers
 
     def submit(self, submission: Submission) -> OfferEntry:
         """Decide on *submission* and record the outcome."""
         self.clear(submission.at)
-        entry = decide(submission, self.book, self.rules, self.faults)
+        entry = decide(submission, self.book, self.market, self.faults, f"offer|{self.book.entries}")
         entry = entry.model_copy(update={"reply": self._fate()})
         self._record(entry)
         return entry
 
-    def _fate(self) -> Reply:
-        """Return what becomes of the answer to the request about to be recorded."""
-        return self.faults.reply(f"request|{self.book.entries}")
+    def submit_document(
+        self, document_id: str, digest: str, submissions: Sequence[Submission], now: datetime
+    ) -> DocumentEntry:
+        """Decide on each of *submissions* by itself and record all outcomes at once."""
+        self.clear(now)
+        request = f"offer|{self.book.entries}"
+        entry = DocumentEntry(
+            at=now,
+            document_id=document_id,
+            sha256=digest,
+            offers=tuple(
+                decide(submission, self.book, self.market, self.faults, f"{request}|{number}")
+                for number, submission in enumerate(submissions)
+            ),
+            reply=self._fate(),
+        )
+        self._record(entry)
+        return entry
+
+    def withdraw(self, offer_id: str, now: datetime) -> WithdrawalEntry:
+        """Take back *offer_id*, which the venue knows, or say why not."""
+        self.clear(now)
+        entry = withdrawal.withdraw(offer_id, self.book, self.market, now)
+        entry = entry.model_copy(update={"reply": self._fate()})
+        self._record(entry)
+        return entry
+
+    def cancel(self, body: CancelBody, now: datetime) -> Notice | Problem:
+        """Take back an accepted offer on the venue's side, to order."""
+        self.clear(now)
+        entry = withdrawal.cancel(body.offer_id, body.reason, self.book, self.market, now)
+        if isinstance(entry, Problem):
+            return entry
+        self._record(entry)
+        return self.book.notices[self.book.offers[body.offer_id].body.resource][-1]
+
+    def take_shortfall(self, shortfall_id: str, body: ShortfallBody, digest: str, now: datetime) -> ShortfallEntry:
+        """Take a notice of shortfall, or say why not."""
+        self.clear(now)
+        entry = withdrawal.shortfall(shortfall_id, body, digest, self.book, self.market, now=now)
+        entry = entry.model_copy(update={"reply": self._fate()})
+        self._record(entry)
+        return entry
+
+    def shortfall_status(self, shortfall_id: str) -> ShortfallStatus | None:
+        """Return what is held of a notice, None when it never came."""
+        entry = self.book.shortfalls.get(shortfall_id)
+        if entry is None:
+            return None
+        return ShortfallStatus(
+            shortfall_id=shortfall_id,
+            sha256=entry.sha256,
+            awarded_mw=entry.awarded_mw,
+            available_mw=entry.body.available_mw,
+        )
+
+    # ----------------------------------------------------------------------------------------------- reports
 
     def take_meter(self, resource: str, batch_id: str, body: MeterBody, digest: str, now: datetime) -> MeterEntry:
         """Take a batch of readings in place of what came under the same id."""
@@ -81,126 +188,95 @@ class Venue:
             return None
         return MeterStatus(resource=resource, batch_id=batch_id, readings=len(batch.readings), sha256=batch.sha256)
 
+    def take_response(
+        self, resource: str, rules: Rules, hour: datetime, body: ResponseBody, digest: str, *, now: datetime
+    ) -> ResponseEntry | Problem:
+        """Score an hour of regulation, in place of what was reported of it before."""
+        own = self._awards_of(resource, rules.product, now)
+        found = scored(own, rules, hour, body, digest, seed=self.faults.seed, now=now)
+        if isinstance(found, Problem):
+            return found
+        entry = ResponseEntry(at=now, score=found, reply=self._fate())
+        self._record(entry)
+        return entry
+
+    # ---------------------------------------------------------------------------------------------- clearing
+
     def clear(self, now: datetime) -> None:
-        """Clear every interval with offers whose gate has closed by *now*."""
-        until = self.rules.decided_until(now)
-        for start in sorted(start for start in self.book.uncleared if start < until):
-            self._record(self._cleared(start))
+        """Do what has become due by *now*, in order: take back what was to be, clear what has offers and no gate."""
+        for at, offer_id in self.book.due_cancels(now):
+            self._record(CancelEntry(at=at, offer_id=offer_id, reason="simulated: the venue's later validation"))
+        for product, start in sorted(self.book.uncleared, key=lambda slot: (slot[1], slot[0])):
+            rules = self.market.rules(product)
+            if rules and (product, start) in self.book.uncleared and start < rules.decided_until(now):
+                self._record(self._cleared(product, start))
 
-    def _cleared(self, start: datetime) -> ClearingEntry:
-        offers = self.book.standing_offers(start)
-        steps = [step for offer in offers for step in _steps(offer)]
-        name = start.isoformat()
-        demand_mw = clearing.demand(self.faults.seed, name)
-        result = clearing.clear([*steps, *clearing.other_bidders(self.faults.seed, name)], demand_mw)
-        awards = (self._award(offer, result) for offer in offers)
-        return ClearingEntry(
-            at=self.rules.gate_closes(start),
+    def _cleared(self, product: str, start: datetime) -> ClearingEntry:
+        session = self.market.session(product)
+        offers = {rules.product: self.book.standing_offers((rules.product, start)) for rules in session}
+        return cleared(session, offers, self.market, self.faults.seed, start)
+
+    def prices(self, product: str, count: int, now: datetime) -> tuple[Price, ...]:
+        """Return the newest *count* clearing prices of *product*, oldest first; none for a product not sold."""
+        self.clear(now)
+        rules = self.market.rules(product)
+        if rules is None:
+            return ()
+        until = rules.decided_until(now)
+        return tuple(self._price(rules, until - back * rules.interval) for back in range(count, 0, -1))
+
+    def _price(self, rules: Rules, start: datetime) -> Price:
+        slot = rules.product, start
+        found = self.book.clearings.get(slot) or self._unoffered.get(slot)
+        if found is None:
+            if len(self._unoffered) >= UNOFFERED_KEPT:
+                self._unoffered.clear()
+            found = self._cleared(*slot)
+            self._unoffered |= {(product, start): found for product in found.prices}
+        return Price(
+            product=rules.product,
             interval_start=start,
-            price=result.price,
-            demand_mw=demand_mw,
-            awards=tuple(award for award in awards if award is not None),
+            interval_end=start + rules.interval,
+            price=found.prices[rules.product],
+            demand_mw=found.demand_mw[rules.product],
         )
 
-    def _award(self, offer: OfferEntry, result: clearing.Clearing) -> Award | None:
-        mw = result.award_mw(offer.offer_id, self.rules.block_mw)
-        if result.price is None or not mw:
-            return None
-        return Award(
-            award_id=f"A-{sha256(offer.offer_id.encode()).hexdigest()[:16]}",
-            offer_id=offer.offer_id,
-            resource=offer.body.resource,
-            product=offer.body.product,
-            interval_start=offer.body.interval_start,
-            interval_end=offer.body.interval_end,
-            mw=mw,
-            price=result.price,
-            currency=self.rules.currency,
-            awarded_at=self.rules.gate_closes(offer.body.interval_start),
-        )
+    # ----------------------------------------------------------------------------------------------- queries
+
+    def published_rules(self, rules: Rules, now: datetime) -> PublishedRules:
+        """Return *rules* with the holidays of the years around *now*."""
+        dates = tuple(day for year in range(now.year - 1, now.year + 3) for day in holidays(year))
+        return PublishedRules(**rules.model_dump(), holidays=dates)
 
     def awards(self, resource: str, now: datetime) -> tuple[Award, ...]:
         """Return the awards to *resource* by *now*."""
         self.clear(now)
         return tuple(self.book.awards.get(resource, ()))
 
+    def _awards_of(self, resource: str, product: str, now: datetime) -> list[Award]:
+        return [award for award in self.awards(resource, now) if award.product == product]
+
     def dispatches(self, resource: str, now: datetime) -> tuple[Dispatch, ...]:
         """Return the instructions given to *resource* by *now*."""
-        return tuple(
-            Dispatch(
-                dispatch_id=f"D-{award.award_id.removeprefix('A-')}",
-                award_id=award.award_id,
-                resource=resource,
-                interval_start=award.interval_start,
-                interval_end=award.interval_end,
-                reduction_mw=award.mw,
-                issued_at=issued_at,
-            )
-            for award in self.awards(resource, now)
-            if (issued_at := self.rules.dispatched_at(award.interval_start)) <= now
-        )
+        awards = self.awards(resource, now)
+        return tuple(dispatches(awards, self.book, self.market, self.faults.seed, now))
 
-    def prices(self, count: int, now: datetime) -> tuple[Price, ...]:
-        """Return the newest *count* clearing prices, oldest first."""
+    def notices(self, resource: str, now: datetime) -> tuple[Notice, ...]:
+        """Return what was taken back of *resource* by *now*."""
         self.clear(now)
-        until = self.rules.decided_until(now)
-        return tuple(self._price(until - back * self.rules.interval) for back in range(count, 0, -1))
+        return tuple(self.book.notices.get(resource, ()))
 
-    def _price(self, start: datetime) -> Price:
-        cleared = self.book.clearings.get(start) or self._cleared(start)
-        return Price(
-            interval_start=start,
-            interval_end=start + self.rules.interval,
-            price=cleared.price,
-            demand_mw=cleared.demand_mw,
-        )
+    def setpoints(self, resource: str, rules: Rules, since: datetime, now: datetime) -> tuple[Setpoint, ...]:
+        """Return what the signal asked of *resource* after *since*, up to *now*."""
+        own = self._awards_of(resource, rules.product, now)
+        return tuple(setpoints(own, rules, self.faults.seed, since, now))
 
     def statement(self, resource: str, now: datetime) -> Statement:
         """Return the settlement of *resource* as far as it can be written at *now*."""
         awards = self.awards(resource, now)
-        return settlement.statement(resource, awards, self.book.readings(resource), self.rules, now)
+        meter, scores = self.book.readings(resource), self.book.scores
+        return statement.statement(resource, awards, meter, scores, self.market, seed=self.faults.seed, now=now)
 
     def audit(self, query_replies_lost: int, query_replies_late: int) -> Audit:
         """Return what was counted."""
-        counts = self.book.counts
-        accepted, partial = counts[Outcome.ACCEPTED], counts[Outcome.PARTLY_ACCEPTED]
-        return Audit(
-            submissions_applied=accepted + partial + counts[Outcome.REJECTED],
-            duplicate_submissions=counts[Outcome.DUPLICATE],
-            accepted=accepted,
-            partial=partial,
-            rejected=counts[Outcome.REJECTED],
-            conflicts=counts[Outcome.CONFLICT] + counts[Outcome.STALE_REVISION],
-            after_gate=counts[Outcome.GATE_CLOSED],
-            before_gate=counts[Outcome.GATE_NOT_OPEN],
-            meter_batches=counts["meter"],
-            replies_lost=counts["reply_lost"],
-            replies_late=counts["reply_late"],
-            query_replies_lost=query_replies_lost,
-            query_replies_late=query_replies_late,
-            journal_entries=self.book.entries,
-        )
-
-
-def _steps(offer: OfferEntry) -> list[clearing.Step]:
-    """Return the accepted part of the curve in *offer* as single steps."""
-    steps, below = [], offer.body.curve[0].mw * 0
-    limit = offer.receipt.accepted_mw if offer.receipt else below
-    for point in offer.body.curve:
-        upto = min(point.mw, limit)
-        if upto > below:
-            steps.append(clearing.Step(offer.offer_id, upto - below, point.price))
-            below = upto
-    return steps
-
-
-def told(entry: Opened | OfferEntry | ClearingEntry | MeterEntry) -> str:
-    """Return *entry* as one line for an operator."""
-    if isinstance(entry, OfferEntry):
-        return f"offer {entry.offer_id}: {entry.outcome} {entry.detail}".rstrip() + f", reply {entry.reply}"
-    if isinstance(entry, ClearingEntry):
-        awarded_mw = sum((award.mw for award in entry.awards), Decimal(0))
-        return f"interval {utc(entry.interval_start)}: cleared at {entry.price}, {awarded_mw} MW awarded"
-    if isinstance(entry, MeterEntry):
-        return f"meter {entry.resource}/{entry.batch_id}: {len(entry.readings)} readings, reply {entry.reply}"
-    return f"book opened, seed {entry.seed}"
+        return audit(self.book, query_replies_lost, query_replies_late)

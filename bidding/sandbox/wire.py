@@ -1,4 +1,4 @@
-"""The sandbox's documents as they travel: its own shapes, not those of the bidding side."""
+"""What is sent to the sandbox, and its receipts, as they travel: its own shapes, not those of the bidding side."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -41,15 +41,24 @@ class CurvePoint(Wire):
     price: Figure
 
 
-class OfferBody(Wire):
-    """A price-quantity curve for one market interval."""
+class Slot(Wire):
+    """Whose, of what, when."""
 
     resource: Annotated[str, Field(min_length=1)]
     product: str
     interval_start: Utc
     interval_end: Utc
+
+
+class OfferBody(Slot):
+    """A price-quantity curve for one market interval."""
+
     curve: Annotated[tuple[CurvePoint, ...], Field(min_length=1)]
-    revision: Annotated[int, Field(ge=1)] = 1
+    revision: Annotated[int, Field(ge=1, le=LARGEST)] = 1
+    capacity_mw: Annotated[Figure, Field(ge=0)] | None = None
+    """What the resource can let go in all, whatever the product; none: its offers do not share power."""
+    ramp_mw_per_min: Annotated[Figure, Field(ge=0)] | None = None
+    """How fast it can; bounds what it is awarded in reserves by their response times."""
 
     @property
     def total_mw(self) -> Decimal:
@@ -57,70 +66,35 @@ class OfferBody(Wire):
         return self.curve[-1].mw
 
 
-class Receipt(Wire):
-    """The venue's definite answer to an offer."""
+class NamedOffer(OfferBody):
+    """An offer among others in one document."""
+
+    offer_id: Annotated[str, Field(min_length=1)]
+
+    @property
+    def body(self) -> OfferBody:
+        """The offer without its name, as it travels alone."""
+        return OfferBody(**self.model_dump(exclude={"offer_id"}))
+
+
+class DocumentBody(Wire):
+    """Several offers at once; each is judged by itself."""
+
+    offers: Annotated[tuple[NamedOffer, ...], Field(min_length=1)]
+
+
+class ShortfallBody(Slot):
+    """Word, after the gate, that less will be there than was bought."""
+
+    available_mw: Annotated[Figure, Field(ge=0)]
+    reason: str = ""
+
+
+class CancelBody(Wire):
+    """Which accepted offer the venue is to take back: an order to the sandbox, not a participant's request."""
 
     offer_id: str
-    receipt: str
-    status: Literal["accepted", "partly_accepted", "rejected"]
-    accepted_mw: Decimal
-    reasons: tuple[str, ...] = ()
-    replaced_by: str | None = None
-
-
-class Award(Wire):
-    """What was bought of one offer, at the uniform price."""
-
-    award_id: str
-    offer_id: str
-    resource: str
-    product: str
-    interval_start: Utc
-    interval_end: Utc
-    mw: Decimal
-    price: Decimal
-    currency: str
-    awarded_at: Utc
-
-
-class Awards(Wire):
-    """A resource's awards; intervals that start before `cleared_until` are decided."""
-
-    awards: tuple[Award, ...]
-    cleared_until: Utc
-
-
-class Dispatch(Wire):
-    """The instruction to reduce."""
-
-    dispatch_id: str
-    award_id: str
-    resource: str
-    interval_start: Utc
-    interval_end: Utc
-    reduction_mw: Decimal
-    issued_at: Utc
-
-
-class Dispatches(Wire):
-    """Instructions given so far."""
-
-    dispatches: tuple[Dispatch, ...]
-
-
-class Price(Wire):
-    """One interval's clearing; no price where nothing was bought."""
-
-    interval_start: Utc
-    interval_end: Utc
-    price: Decimal | None
-    demand_mw: Decimal
-
-
-class Prices(Wire):
-    """Clearing prices, oldest first."""
-
-    prices: tuple[Price, ...]
+    reason: str = "to order"
 
 
 class Reading(Wire):
@@ -137,87 +111,42 @@ class MeterBody(Wire):
     readings: tuple[Reading, ...]
 
 
-class MeterStatus(Wire):
-    """What the venue holds of a batch."""
+class ResponseBody(Wire):
+    """What a resource did on the regulation signal: MW let go, every 10 s for 65 minutes from the full hour."""
 
-    resource: str
-    batch_id: str
-    readings: int
-    sha256: str
+    mw: tuple[Figure, ...]
 
 
-class StatementLine(Wire):
-    """One award's energy and money, and the baseline behind them."""
+class Receipt(Wire):
+    """The venue's definite answer to an offer."""
 
-    award_id: str
-    interval_start: Utc
-    interval_end: Utc
-    baseline_kwh: Decimal
-    metered_kwh: Decimal
-    awarded_kwh: Decimal
-    delivered_kwh: Decimal
-    shortfall_kwh: Decimal
-    price: Decimal
-    energy_amount: Decimal
-    shortfall_amount: Decimal
-    total: Decimal
-    baseline_days: tuple[str, ...]
-    adjustment_ratio: str
-    """Six decimals, for readers; the statement is computed with the exact ratio."""
-
-
-class Pending(Wire):
-    """An award without a line, and why."""
-
-    award_id: str
-    interval_start: Utc
-    reason: str
-
-
-class Statement(Wire):
-    """A resource's settlement so far."""
-
-    statement_id: str
-    resource: str
-    currency: str
-    lines: tuple[StatementLine, ...]
-    pending: tuple[Pending, ...]
-    total: Decimal
-    issued_at: Utc
-    simulated: bool = True
-
-
-class ClockReading(Wire):
-    """What the venue's clock shows."""
-
-    now: Utc
-
-
-class Audit(Wire):
-    """Counts since the journal began; queries since the process did."""
-
-    submissions_applied: int
-    duplicate_submissions: int
-    accepted: int
-    partial: int
-    rejected: int
-    conflicts: int
-    after_gate: int
-    before_gate: int
-    meter_batches: int
-    replies_lost: int
-    replies_late: int
-    query_replies_lost: int
-    query_replies_late: int
-    journal_entries: int
-
-
-class Problem(Wire):
-    """Any answer that is not 200."""
-
-    error: str
-    detail: str
+    offer_id: str
+    receipt: str
+    status: Literal["accepted", "partly_accepted", "rejected", "withdrawn", "cancelled"]
+    accepted_mw: Decimal
     reasons: tuple[str, ...] = ()
+    replaced_by: str | None = None
+    sha256: str = ""
+    """Of the request body it came in, byte for byte: an offer of a document has the document's."""
+    revision: int = 1
+
+
+class OfferResult(Wire):
+    """What came of one offer of a document."""
+
+    offer_id: str
+    outcome: str
+    """A receipt's status, `duplicate`, or the error a single offer would have been refused with."""
+    detail: str = ""
+    receipt: Receipt | None = None
+
+
+class DocumentReceipt(Wire):
+    """What came of a document, offer by offer in its order."""
+
+    document_id: str
+    sha256: str
+    results: tuple[OfferResult, ...]
 
 
 def utc(instant: datetime) -> str:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from doubles.builders import INTERVAL, NOON, capacity, offer, pool, rules, terms
+from doubles.builders import INTERVAL, NOON, capacity, intent, pool, rules, terms
 
 from bidding.dispatch import Lease, commands, plan
 from bidding.journal import Journal
-from bidding.ledger import Intent
 from bidding.offers import build
 from bidding.signing import Signer, generate
 from pipeline.messages.telemetry import HostPool, HostRecord, Tier, Workload
@@ -58,8 +57,7 @@ def main() -> int:
         report("commands for 1000 hosts", lambda: commands(planned, HOSTS, LEASE), 20)
         report("sign one command", lambda: signer.sign(issued[0]), 2000)
         with Journal(Path(folder) / "journal") as journal:
-            intent = Intent(offer=offer(), document="{}")
-            report("journal record with fsync", lambda: journal.append(NOON, "intent", intent), 200)
+            report("journal record with fsync", lambda: journal.append(NOON, "intent", intent()), 200)
     return 0
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bidding.capacity import Window
+from bidding.entries import Intent
 from bidding.offers import Terms, offer_id
 from bidding.pricing import TierCost
 from bidding.products import Rules
@@ -103,10 +104,10 @@ def window(confidence: float = 0.95) -> Window:
     return Window(confidence, length=20 * SECOND, slot=2 * SECOND, max_age=10 * SECOND)
 
 
-def patience(milliseconds: float) -> Patience:
+def patience(milliseconds: float, request_s: float = 30.0) -> Patience:
     """Return the patience of a test: so long between questions, and 2 s before the gate."""
     span = timedelta(milliseconds=milliseconds)
-    return Patience(retry=span, in_flight=span, gate_margin=GATE_MARGIN)
+    return Patience(retry=span, in_flight=span, gate_margin=GATE_MARGIN, request_s=request_s)
 
 
 def terms(**changes: object) -> Terms:
@@ -153,6 +154,11 @@ def offer(*steps: OfferStep, interval: Interval = INTERVAL, **changes: object) -
         "simulated": True,
     }
     return Offer.model_validate(fields | changes)
+
+
+def intent(*offers: Offer, content: bytes = b"{}") -> Intent:
+    """Return the intent to send *offers*, one by default, in *content*."""
+    return Intent.of(offers or (offer(),), content)
 
 
 def award(

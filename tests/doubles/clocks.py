@@ -1,5 +1,6 @@
-"""A clock that shows what it is told."""
+"""Clocks that show what they are told, and one whose time passes by being waited for."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -19,3 +20,17 @@ class SetClock(Clock):
     def move(self, seconds: float) -> None:
         """Let *seconds* pass at once."""
         self.shown[0] += timedelta(seconds=seconds)
+
+
+class WaitedClock(SetClock):
+    """Waiting for a span takes it on by that span, and no longer than a turn of the loop."""
+
+    @classmethod
+    def from_(cls, instant: datetime) -> "WaitedClock":
+        """Return one that shows *instant*."""
+        return cls(shown=[instant])
+
+    async def sleep(self, span: timedelta) -> None:
+        """Let *span* pass at once, and others run."""
+        self.shown[0] += max(span, timedelta(0))
+        await asyncio.sleep(0)

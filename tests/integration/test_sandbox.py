@@ -15,6 +15,7 @@ from bidding.markets.sandbox import connect
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, VenueError
 from pipeline.interval import Interval
+from pipeline.messages.market import Offer
 
 START = datetime(2026, 7, 24, 1, 0, tzinfo=UTC)
 """18:00 on Thursday 23 July 2026 in Los Angeles."""
@@ -46,20 +47,20 @@ async def test_offers_and_awards_outlive_a_kill(tmp_path: Path) -> None:
     offer = venue.offer("R", START)
     running = venue.launch(tmp_path, before, journal=journal)
     market = await market_at(tmp_path, running.url, before)
-    receipt = await market.submit(market.encode(offer), offer.offer_id)
+    (receipt,) = await market.submit(market.encode([offer]), [offer], 1)
     running.kill()
     await market.close()
 
     with venue.start(tmp_path, after, journal=journal) as url:
         market = await market_at(tmp_path, url, after)
-        known, awards = await market.status(offer.offer_id), await market.awards("R")
+        known, awards = await market.status([offer]), await market.awards("R")
         await market.close()
     with venue.start(tmp_path, after, journal=journal) as url:
         market = await market_at(tmp_path, url, after)
         awards_again = await market.awards("R")
         await market.close()
 
-    assert known == receipt
+    assert known == {offer.offer_id: receipt}
     assert [(award.offer_id, award.quantity_mw) for award in awards] == [(offer.offer_id, Decimal("0.25"))]
     assert awards_again == awards
 
@@ -79,7 +80,7 @@ async def test_from_offer_to_statement_to_the_cent(tmp_path: Path) -> None:
         market = await market_at(tmp_path, url, before)
         for start in INTERVALS:
             offer = venue.offer("R", start)
-            await _submit_once(market, market.encode(offer), offer.offer_id)
+            await _submit_once(market, offer)
         await market.close()
 
     with venue.start(tmp_path, after, journal=journal, lose_replies=0.2) as url:
@@ -112,12 +113,12 @@ def _duplicates(url: str) -> int:
     return found
 
 
-async def _submit_once(market: Market, document: bytes, offer_id: str) -> None:
+async def _submit_once(market: Market, offer: Offer) -> None:
     """Send, and where the outcome is unknown, ask."""
     try:
-        await market.submit(document, offer_id)
+        await market.submit(market.encode([offer]), [offer], 1)
     except VenueError:
-        assert await market.status(offer_id) is not None
+        assert await market.status([offer])
 
 
 async def test_a_venue_on_another_clock_is_refused(tmp_path: Path) -> None:

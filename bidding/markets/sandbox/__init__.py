@@ -4,21 +4,24 @@ The sandbox venue, the reference to copy: capability data from the venue, pure e
 | request | repeated here? | a reply that does not come |
 |---|---|---|
 | queries | yes, a bounded number of times: they change nothing | `VenueError`; for `status` `UnknownOutcomeError` |
-| `submit` | never | `UnknownOutcomeError`: only `status` can tell |
+| `submit`, `withdraw` | never | `UnknownOutcomeError`: only `status` can tell |
+| `notify` | by who calls it: the same again changes nothing | `UnknownOutcomeError` |
 | `report_meter` | only after the venue said it does not hold the batch | asks; `UnknownOutcomeError` in the end |
 
 A connection that was refused is a `VenueError`: nothing was sent, so nothing was applied.
 """
 
 import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 from pydantic import ValidationError
 
-from bidding.markets import Market, MeterReading, Receipt
+from bidding.markets import Feature, Market, MeterReading, Notice, Receipt, Shortfall
 from bidding.markets.sandbox import wire
 from bidding.markets.sandbox.client import SandboxVenue, Session, open_session, raise_refusal
 from bidding.products import Rules
@@ -29,60 +32,93 @@ from pipeline.settings import load
 
 log = logging.getLogger(__name__)
 
+VENUE = "sandbox"
+
 
 async def connect(path: Path, clock: Clock) -> Market:
     """Return the venue of ``[venue.sandbox]``, its rules fetched; raise `ConfigError` when its clock is not ours."""
     settings = load(path, "venue.sandbox", SandboxVenue)
     session = open_session(settings)
     try:
-        rules = await session.get(Rules, "/v1/rules")
+        traded = await session.get(wire.WireProducts, "/v1/products")
         _same_time(await session.get(wire.VenueClock, "/v1/clock"), clock)
     except BaseException:  # a cancellation too: no connection may be left half-open
         await session.close()
         raise
-    return SandboxMarket(session, rules)
+    return SandboxMarket(session, traded.products)
 
 
 class SandboxMarket:
-    """The venue behind `bidding.markets.Market`."""
+    """The venue behind `bidding.markets.Market`; one offer makes one document."""
 
-    def __init__(self, session: Session, rules: Rules) -> None:
+    def __init__(self, session: Session, products: Iterable[Rules]) -> None:
         self._session = session
-        self._rules = rules
+        self._products = {rules.product: rules for rules in products}
         self._pending: frozenset[str] = frozenset()
 
     @property
-    def rules(self) -> Rules:
-        """What it accepts."""
-        return self._rules
+    def products(self) -> Mapping[str, Rules]:
+        """What it buys."""
+        return self._products
 
-    def encode(self, offer: Offer) -> bytes:
-        """Write *offer* as a cumulative curve; what the venue has no word for travels in `note`."""
+    @property
+    def features(self) -> frozenset[Feature]:
+        """Everything there is."""
+        return frozenset(Feature)
+
+    def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:
+        """Return every offer by itself."""
+        return [(offer,) for offer in offers]
+
+    def encode(self, offers: Sequence[Offer]) -> bytes:
+        """Write the one of *offers* as a cumulative curve; what the venue has no word for travels in `note`."""
+        (offer,) = offers
         return wire.encode(offer)
 
-    def decode(self, document: bytes) -> Offer:
+    def decode(self, document: bytes) -> tuple[Offer, ...]:
         """Read back what `encode` wrote; raise `VenueError` on anything else."""
-        return wire.decode(document)
+        return (wire.decode(document),)
 
-    async def submit(self, document: bytes, offer_id: str) -> Receipt:
+    async def submit(self, document: bytes, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
         """Send *document* once and only once."""
-        response = await self._session.put(
-            f"/v1/offers/{quote(offer_id, safe='')}", document, self._session.settings.submit_timeout_s
-        )
-        raise_refusal(response)
-        try:
-            return Receipt.model_validate_json(response.content)
-        except ValidationError as error:
-            raise UnknownOutcomeError(
-                f"the venue's answer to offer {offer_id} was not understood: {wire.why(error)}"
-            ) from error
+        (offer,) = offers
+        timeout_s = self._session.settings.submit_timeout_s
+        return (_receipt(offer, await self._session.put(_path_of(offer), document, timeout_s, epoch)),)
 
-    async def status(self, offer_id: str) -> Receipt | None:
-        """Ask what became of *offer_id*; None when the venue never took it."""
+    async def withdraw(self, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
+        """Take the one offer back, once and only once."""
+        (offer,) = offers
+        timeout_s = self._session.settings.submit_timeout_s
+        return (_receipt(offer, await self._session.delete(_path_of(offer), timeout_s, epoch)),)
+
+    async def status(self, offers: Sequence[Offer]) -> Mapping[str, Receipt]:
+        """
+        Ask what became of each of *offers*.
+
+        Left out is one that the venue never saw, one that it holds in other words than ours, and one in whose place a
+        later revision stands.
+        """
+        found = {offer.offer_id: await self._status(offer) for offer in offers}
+        return {name: receipt for name, receipt in found.items() if receipt is not None}
+
+    async def _status(self, offer: Offer) -> Receipt | None:
         try:
-            return await self._session.find(Receipt, f"/v1/offers/{quote(offer_id, safe='')}", "unknown_offer")
+            held = await self._session.find(wire.WireReceipt, _path_of(offer), "unknown_offer")
         except VenueError as error:
-            raise UnknownOutcomeError(f"what became of offer {offer_id} is not known: {error}") from error
+            raise UnknownOutcomeError(f"what became of offer {offer.offer_id} is not known: {error}") from error
+        ours = held is not None and held.sha256 in {"", sha256(wire.encode(offer)).hexdigest()}
+        return held.ours() if held is not None and ours and held.replaced_by is None else None
+
+    async def notices(self, resource: str) -> tuple[Notice, ...]:
+        """Return what the venue took back of *resource*, oldest first."""
+        found = await self._session.get(wire.WireNotices, "/v1/notices", resource=resource)
+        return tuple(notice.ours() for notice in found.notices)
+
+    async def notify(self, shortfall: Shortfall, epoch: int) -> None:
+        """Tell the venue that less will be there; it takes the same again as one."""
+        path = f"/v1/shortfalls/{quote(shortfall.shortfall_id, safe='')}"
+        timeout_s = self._session.settings.submit_timeout_s
+        raise_refusal(await self._session.put(path, wire.shortfall_document(shortfall), timeout_s, epoch))
 
     async def awards(self, resource: str) -> tuple[Award, ...]:
         """Return all awards to *resource*, oldest first."""
@@ -117,11 +153,26 @@ class SandboxMarket:
         for text in sorted(pending - self._pending):
             log.info("not settled by the venue: %s", text)
         self._pending = pending
-        return found.ours(self._rules.venue) if found.lines else None
+        return found.ours(VENUE) if found.lines else None
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._session.close()
+
+
+def _path_of(offer: Offer) -> str:
+    return f"/v1/offers/{quote(offer.offer_id, safe='')}"
+
+
+def _receipt(offer: Offer, response: httpx.Response) -> Receipt:
+    """Return the receipt in the answer to a request about *offer*; raise what any other answer means."""
+    raise_refusal(response)
+    try:
+        return wire.WireReceipt.model_validate_json(response.content).ours()
+    except ValidationError as error:
+        raise UnknownOutcomeError(
+            f"the venue's answer to offer {offer.offer_id} was not understood: {wire.why(error)}"
+        ) from error
 
 
 def _same_time(venue: wire.VenueClock, clock: Clock) -> None:

@@ -8,7 +8,7 @@ from msgspec import Meta
 from pydantic import ValidationError
 
 from bidding.markets.sandbox.wire import Problem, why
-from pipeline.errors import ConfigError, GateClosedError, RejectedError, UnknownOutcomeError, VenueError
+from pipeline.errors import ConfigError, FencedError, GateClosedError, RejectedError, UnknownOutcomeError, VenueError
 from pipeline.messages.market import Document
 from pipeline.settings import Positive, Section
 
@@ -36,13 +36,15 @@ def open_session(settings: SandboxVenue) -> "Session":
     """
     Return a session; nothing is sent yet.
 
-    No proxy is asked: it leads to the world, and the sandbox is on this machine.
+    No proxy is asked: it leads to the world, and the sandbox is on this machine. Authorities are loaded only where
+    there is a certificate to check: that takes longer than all else on the way to the first question after a restart.
     """
     try:
         http = httpx.AsyncClient(
             base_url=settings.url,
             timeout=settings.timeout_s,
             trust_env=False,
+            verify=settings.url.startswith("https"),
             limits=httpx.Limits(keepalive_expiry=KEEPALIVE_S),
         )
     except httpx.InvalidURL as error:
@@ -59,16 +61,24 @@ class Session:
         self._http = http
         self.settings = settings
 
-    async def put(self, path: str, document: bytes, timeout_s: float) -> httpx.Response:
+    async def put(self, path: str, document: bytes, timeout_s: float, epoch: int | None = None) -> httpx.Response:
         """Send *document* once; tell a request that was never sent from one whose reply did not come."""
+        headers = {"content-type": "application/json", **_epoch(epoch)}
+        return await self._once("PUT", path, timeout_s, headers, document)
+
+    async def delete(self, path: str, timeout_s: float, epoch: int) -> httpx.Response:
+        """Ask once for what is at *path* to be taken back; raises as `put` does."""
+        return await self._once("DELETE", path, timeout_s, _epoch(epoch))
+
+    async def _once(
+        self, method: str, path: str, timeout_s: float, headers: dict[str, str], document: bytes | None = None
+    ) -> httpx.Response:
         try:
-            return await self._http.put(
-                path, content=document, timeout=timeout_s, headers={"content-type": "application/json"}
-            )
+            return await self._http.request(method, path, content=document, timeout=timeout_s, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise VenueError(f"no venue at {self.settings.url}: nothing was sent, so nothing was applied") from error
         except httpx.TransportError as error:
-            raise UnknownOutcomeError(f"the venue may or may not have applied PUT {path}: {error!r}") from error
+            raise UnknownOutcomeError(f"the venue may or may not have applied {method} {path}: {error!r}") from error
 
     async def get(self, kind: type[D], path: str, **query: str) -> D:
         """Return the answer to a query; raise `VenueError` when there is none."""
@@ -99,6 +109,11 @@ class Session:
         ) from failure
 
 
+def _epoch(epoch: int | None) -> dict[str, str]:
+    """Return the header that lets the venue refuse a sender older than one it has heard from."""
+    return {} if epoch is None else {"firmwatt-epoch": str(epoch)}
+
+
 def problem_in(response: httpx.Response) -> Problem:
     """Return what the venue complains of."""
     try:
@@ -115,6 +130,8 @@ def raise_refusal(response: httpx.Response) -> None:
     text = f"the venue refused ({problem.error}): {problem.detail}"
     if problem.error == "gate_closed":
         raise GateClosedError(text)
+    if problem.error == "fenced":
+        raise FencedError(f"{text}; this process ends, nothing more is sent by it")
     if problem.error == "unavailable":
         raise VenueError(text)
     if response.status_code >= SERVER_ERROR:

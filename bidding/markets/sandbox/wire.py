@@ -1,5 +1,6 @@
 """The sandbox's documents, read and written. Pure; fields we do not know are ignored."""
 
+import json
 from collections.abc import Iterable
 from datetime import UTC
 from decimal import Decimal
@@ -8,7 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, JsonValue, TypeAdapter, ValidationError, model_validator
 
-from bidding.markets import MeterReading
+from bidding.markets import MeterReading, Notice, Receipt, Shortfall
+from bidding.products import Rules
 from pipeline.errors import VenueError
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferStep, Statement, StatementLine
@@ -55,6 +57,48 @@ class WireOffer(Timed):
     revision: int
     note: dict[str, JsonValue]
     """Our own fields, which the venue ignores; `steps` holds what stands behind each price."""
+
+
+class WireProducts(Document):
+    """Everything that is sold, the default product first."""
+
+    products: tuple[Rules, ...]
+
+
+class WireReceipt(Document):
+    """What the venue holds of an offer, and by whose words."""
+
+    offer_id: str
+    receipt: str
+    status: str
+    accepted_mw: Decimal
+    reasons: tuple[str, ...] = ()
+    replaced_by: str | None = None
+    sha256: str = ""
+
+    def ours(self) -> Receipt:
+        """Return it as a receipt of our vocabulary."""
+        return Receipt.model_validate(self.model_dump(exclude={"replaced_by", "sha256"}))
+
+
+class WireNotice(Timed):
+    """An accepted offer that the venue took back."""
+
+    notice_id: str
+    resource: str
+    product: str
+    reason: str
+    issued_at: Utc
+
+    def ours(self) -> Notice:
+        """Return it as a notice of our vocabulary."""
+        return Notice(interval=self.interval, **self.model_dump(exclude={"interval_start", "interval_end"}))
+
+
+class WireNotices(Document):
+    """Answer to the question for notices."""
+
+    notices: tuple[WireNotice, ...]
 
 
 class WireAward(Timed):
@@ -246,6 +290,19 @@ def decode(document: bytes) -> Offer:
         raise VenueError(f"not an offer document that `encode` wrote: {why(error)}") from error
     except ValueError as error:  # curve and note do not have the same number of steps
         raise VenueError(f"not an offer document that `encode` wrote: {error}") from error
+
+
+def shortfall_document(shortfall: Shortfall) -> bytes:
+    """Write *shortfall* in the venue's words."""
+    told = {
+        "resource": shortfall.resource,
+        "product": shortfall.product,
+        "interval_start": shortfall.interval.start.isoformat(),
+        "interval_end": shortfall.interval.end.isoformat(),
+        "available_mw": str(shortfall.available_mw),
+        "reason": shortfall.reason,
+    }
+    return json.dumps(told).encode()
 
 
 def meter_document(readings: Iterable[MeterReading]) -> bytes:

@@ -11,14 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from doubles.builders import MINUTE, NOON, award, capacity, offer, pool
+from doubles.builders import MINUTE, NOON, award, capacity, intent, offer, pool
 from doubles.clocks import SetClock
 
 from bidding.agents.deliver import Delivery
 from bidding.agents.feed import World
 from bidding.book import Book
 from bidding.journal import Journal
-from bidding.ledger import Intent
 from bidding.settings import Bidding
 from bidding.signing import Signer
 from pipeline.interval import Interval
@@ -86,7 +85,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         clock = SetClock()
         book = Book(journal, clock)
         offered = offer(interval=EVENT)
-        book.write(Intent(offer=offered, document="{}"))
+        book.write(intent(offered))
         bought = award("0.2", interval=EVENT, offered=offered)
         book.write(bought)
         book.write(

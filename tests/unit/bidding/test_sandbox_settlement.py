@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bidding.sandbox.answers import Award, Statement, StatementLine
 from bidding.sandbox.baseline import EventBaseline
+from bidding.sandbox.market import Market
 from bidding.sandbox.rules import Rules
 from bidding.sandbox.settings import SandboxSettings
-from bidding.sandbox.settlement import energy_kwh, half_even, settle, statement
-from bidding.sandbox.wire import Award, StatementLine
+from bidding.sandbox.settlement import energy_kwh, half_even, settle
+from bidding.sandbox.statement import statement
 
 START = datetime(2026, 7, 24, 1, 0, tzinfo=UTC)
 PACIFIC = ZoneInfo("America/Los_Angeles")
@@ -22,6 +24,11 @@ HOUR = timedelta(hours=1)
 
 def rules(**changes: object) -> Rules:
     return SandboxSettings().rules().model_copy(update={"interval_s": 3600, "energy_decimals": 3, **changes})
+
+
+def settled(awards: list[Award], meter: dict[datetime, Decimal], now: datetime) -> Statement:
+    """Return the statement of R, which sold energy by the hour and nothing else."""
+    return statement("R", awards, meter, {}, Market(products=(rules(),)), seed=1, now=now)
 
 
 def award(mw: str, price: str, start: datetime = START, length: timedelta = HOUR) -> Award:
@@ -154,7 +161,7 @@ def test_a_statement_settles_what_is_over_and_metered_and_says_why_the_rest_wait
     awards = [award("0.10", "50", START + HOUR * hour) for hour in range(3)]
     now = START + HOUR * 2 + timedelta(minutes=30)
 
-    found = statement("R", awards, flat_history(h0=Decimal(900)), rules(), now)
+    found = settled(awards, flat_history(h0=Decimal(900)), now)
 
     assert [(line.award_id, line.total) for line in found.lines] == [("A-240100", Decimal("5.00"))]
     assert [(wait.award_id, wait.reason) for wait in found.pending] == [
@@ -171,7 +178,7 @@ def test_contiguous_awards_are_adjusted_by_the_hours_before_the_first() -> None:
     awards = [award("0.10", "50", START + HOUR * hour) for hour in range(5)]
     meter = flat_history(h0=Decimal(500), h1=Decimal(500), h2=Decimal(500), h3=Decimal(500), h4=Decimal(900))
 
-    found = statement("R", awards, meter, rules(), START + HOUR * 6)
+    found = settled(awards, meter, START + HOUR * 6)
 
     assert [line.baseline_kwh for line in found.lines] == [FLAT_KWH] * 5
 
@@ -180,7 +187,7 @@ def test_days_with_awards_are_not_baseline_days() -> None:
     """An award two days earlier, on Tuesday 21 July: it is left out, Wednesday the 22nd is not."""
     awards = [award("0.10", "50", START - HOUR * 48), award("0.10", "50")]
 
-    found = statement("R", awards, flat_history(h0=Decimal(900)), rules(), START + HOUR)
+    found = settled(awards, flat_history(h0=Decimal(900)), START + HOUR)
 
     days = found.lines[-1].baseline_days
     assert "2026-07-22" in days
@@ -193,7 +200,7 @@ def test_a_history_too_short_is_a_reason_and_no_line(days: int) -> None:
         start: kwh for start, kwh in flat_history(h0=Decimal(900)).items() if start > START - HOUR * (24 * days + 5)
     }
 
-    found = statement("R", [award("0.10", "50")], meter, rules(), START + HOUR)
+    found = settled([award("0.10", "50")], meter, START + HOUR)
 
     assert found.lines == ()
     assert found.pending[0].reason.startswith("history too short: 5 business days")
@@ -203,9 +210,9 @@ def test_the_same_lines_are_the_same_statement_and_other_lines_another() -> None
     awards = [award("0.10", "50"), award("0.10", "50", START + HOUR)]
     meter = flat_history(h0=Decimal(900))
 
-    first = statement("R", awards, meter, rules(), START + HOUR)
-    later = statement("R", awards, meter, rules(), START + HOUR * 3)
-    complete = statement("R", awards, meter | {START + HOUR: Decimal(950)}, rules(), START + HOUR * 3)
+    first = settled(awards, meter, START + HOUR)
+    later = settled(awards, meter, START + HOUR * 3)
+    complete = settled(awards, meter | {START + HOUR: Decimal(950)}, START + HOUR * 3)
 
     assert first.statement_id == later.statement_id
     assert complete.statement_id != first.statement_id

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidding.sandbox.admission import Submission, violations
-from bidding.sandbox.book import OfferEntry, Outcome
+from bidding.sandbox.admission import Submission
+from bidding.sandbox.checks import violations
 from bidding.sandbox.draws import uniform
+from bidding.sandbox.entries import OfferEntry, Outcome
 from bidding.sandbox.faults import FaultChange, Faults, FaultShares, Reply
 from bidding.sandbox.journal import Journal
 from bidding.sandbox.settings import SandboxSettings
@@ -26,7 +27,8 @@ START = datetime(2026, 7, 24, 1, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 EARLY = START - MINUTE * 5
 GATE = START - timedelta(seconds=20)
-RULES = SandboxSettings().rules()
+MARKET = SandboxSettings().market()
+RULES = MARKET.default
 
 # In a process of its own: the limit would also hold for the file that pytest's output goes to.
 FULL_DISK = """
@@ -42,7 +44,7 @@ from bidding.sandbox.wire import OfferBody
 from pipeline.errors import EnvironmentProblem
 offer = OfferBody.model_validate_json(sys.argv[3])
 with Journal(Path(sys.argv[1])) as journal:
-    venue = Venue(SandboxSettings().rules(), Faults(FaultShares(), seed=1), journal)
+    venue = Venue(SandboxSettings().market(), Faults(FaultShares(), seed=1), journal)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
     try:
         venue.submit(Submission("o-1", offer, "0" * 64, datetime(2026, 1, 1, tzinfo=UTC)))
@@ -67,7 +69,7 @@ def body(*steps: tuple[str, str], start: datetime = START, **changes: object) ->
 
 
 def venue(journal: Journal | None = None, **faults: object) -> Venue:
-    return Venue(RULES, Faults(FaultShares.model_validate(faults), seed=1), journal)
+    return Venue(MARKET, Faults(FaultShares.model_validate(faults), seed=1), journal)
 
 
 def submit(to: Venue, offer_id: str, offer: OfferBody, at: datetime = EARLY) -> OfferEntry:
@@ -193,7 +195,7 @@ def test_the_price_of_an_award_is_the_published_one_and_not_below_the_offer() ->
     submit(market, "o-1", body())
 
     (award,) = market.awards("R", GATE)
-    *_, newest = market.prices(3, GATE)
+    *_, newest = market.prices("energy-dr", 3, GATE)
 
     assert (newest.interval_start, newest.price) == (START, award.price)
     assert award.price >= 80
@@ -356,7 +358,7 @@ def test_a_line_that_is_no_entry_is_a_config_error_that_names_it(filled: Path) -
 
 
 def test_a_journal_kept_under_other_rules_is_refused(filled: Path) -> None:
-    other = RULES.model_copy(update={"interval_s": 300})
+    other = SandboxSettings(interval_s=300).market()
 
     with Journal(filled) as journal, pytest.raises(ConfigError, match="other rules"):
         Venue(other, Faults(FaultShares(), seed=1), journal)
@@ -418,7 +420,7 @@ def test_a_batch_sent_again_replaces_the_one_before_and_the_newest_batch_holds()
         ({"horizon_s": 20}, "horizon_s must be longer than gate_closure_s"),
         ({"block_mw": Decimal(0)}, "must be positive"),
         ({"price_floor": Decimal(-1)}, "price_floor must be at least 0"),
-        ({"shortfall_factor": Decimal(-1)}, "shortfall_factor must not be negative"),
+        ({"shortfall_factor": Decimal(-1)}, "shortfall_factor and mileage_price must not be negative"),
         ({"timezone": "Pacific/Nowhere"}, "timezone 'Pacific/Nowhere' is not known"),
     ],
 )

@@ -1,97 +1,41 @@
-"""An offer is applied once, whatever is lost: unknown outcomes are asked for, never sent again."""
+"""A document is applied once, whatever is lost: unknown outcomes are asked for, never sent again."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from doubles.builders import INTERVAL, MINUTE, NOON, offer, patience, rules
+from doubles.builders import INTERVAL, MINUTE, NOON, intent, offer, patience, rules
+from doubles.clocks import WaitedClock
+from doubles.scripted import ScriptedVenue
 
 from bidding.book import Book
-from bidding.journal import Journal
-from bidding.ledger import Intent, Sent
-from bidding.markets import MeterReading, Receipt
-from bidding.products import Rules
+from bidding.entries import Held, Intent, Sent, Unknown
+from bidding.journal import Journal, read_lease
+from bidding.markets import Receipt
+from bidding.offers import offer_id
+from bidding.products import Pause
+from bidding.standby import Primary
 from bidding.submit import Submitter
-from pipeline.clock import Clock, real_clock_from
-from pipeline.errors import GateClosedError, RejectedError, UnknownOutcomeError, VenueError
-from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferEvent, OfferState, Statement
+from pipeline.clock import Clock
+from pipeline.errors import FencedError
+from pipeline.messages.market import Document, Offer, OfferEvent, OfferState
 
 OFFER = offer()
 ID = OFFER.offer_id
 QUICK = patience(milliseconds=1)
 
 
-@dataclass
-class ScriptedVenue:
-    """A venue that applies what reaches it and does, call by call, what its two scripts say; then all goes well."""
+def meant(*offers: Offer) -> Intent:
+    offers = offers or (OFFER,)
+    return intent(*offers, content=ScriptedVenue().encode(offers))
 
-    rules: Rules = field(default_factory=rules)
-    on_submit: list[str] = field(default_factory=list)
-    on_status: list[str] = field(default_factory=list)
-    book: dict[str, Receipt] = field(default_factory=dict)
-    applied: list[str] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
 
-    def encode(self, given: Offer) -> bytes:
-        return given.model_dump_json().encode()
-
-    def decode(self, document: bytes) -> Offer:
-        return Offer.model_validate_json(document)
-
-    async def submit(self, document: bytes, offer_id: str) -> Receipt:
-        self.calls.append("submit")
-        match self.on_submit.pop(0) if self.on_submit else "ok":
-            case "lost before":
-                raise UnknownOutcomeError("no answer")
-            case "refused connection":
-                raise VenueError("nobody there")
-            case "gate closed":
-                raise GateClosedError("too late")
-            case "rejected":
-                raise RejectedError("no")
-            case "lost after":
-                self._apply(document, offer_id)
-                raise UnknownOutcomeError("no answer")
-            case _:
-                return self._apply(document, offer_id)
-
-    def _apply(self, document: bytes, offer_id: str) -> Receipt:
-        self.applied.append(offer_id)
-        accepted_mw = self.decode(document).quantity_mw
-        self.book[offer_id] = Receipt(offer_id=offer_id, receipt="R", status="accepted", accepted_mw=accepted_mw)
-        return self.book[offer_id]
-
-    async def status(self, offer_id: str) -> Receipt | None:
-        self.calls.append("status")
-        match self.on_status.pop(0) if self.on_status else "ok":
-            case "lost":
-                raise UnknownOutcomeError("no answer")
-            case "arrives meanwhile":
-                self._apply(OFFER.model_dump_json().encode(), offer_id)
-                return None
-            case _:
-                return self.book.get(offer_id)
-
-    async def awards(self, resource: str) -> tuple[Award, ...]:
-        del resource
-        return ()
-
-    async def dispatches(self, resource: str) -> tuple[Dispatch, ...]:
-        del resource
-        return ()
-
-    async def report_meter(self, resource: str, batch_id: str, readings: tuple[MeterReading, ...]) -> None:
-        del resource, batch_id, readings
-
-    async def statement(self, resource: str) -> Statement | None:
-        del resource
-        return None
-
-    async def close(self) -> None:
-        return
+def revised(revision: int) -> Offer:
+    return offer(offer_id=offer_id("r1", "sandbox", "energy-dr", INTERVAL, revision), revision=revision)
 
 
 @dataclass
@@ -104,7 +48,7 @@ class Rig:
 
 @contextmanager
 def rig(path: Path, venue: ScriptedVenue, clock: Clock | None = None) -> Iterator[Rig]:
-    clock = clock or real_clock_from(NOON, 1.0)
+    clock = clock or WaitedClock.from_(NOON)
     events: list[OfferState] = []
 
     def listen(_document: Document, steps: list[OfferEvent]) -> None:
@@ -117,7 +61,7 @@ def rig(path: Path, venue: ScriptedVenue, clock: Clock | None = None) -> Iterato
 
 async def test_a_good_day_is_intent_sent_accepted(tmp_path: Path) -> None:
     with rig(tmp_path / "j", ScriptedVenue()) as r:
-        record = await r.submitter.submit(OFFER)
+        (record,) = await r.submitter.submit([OFFER])
 
     assert record.state is OfferState.ACCEPTED
     assert r.events == [OfferState.INTENT, OfferState.SENT, OfferState.ACCEPTED]
@@ -129,21 +73,22 @@ async def test_the_intent_is_on_disk_before_anything_is_sent(tmp_path: Path) -> 
     path = tmp_path / "j"
 
     class Looking(ScriptedVenue):
-        async def submit(self, document: bytes, offer_id: str) -> Receipt:
-            seen.append(path.read_bytes().count(b'"kind":"intent"') + path.read_bytes().count(b'"kind":"sent"'))
-            return await super().submit(document, offer_id)
+        async def submit(self, document: bytes, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
+            with closing(sqlite3.connect(path)) as other:
+                seen.extend(kind for (kind,) in other.execute("SELECT kind FROM records ORDER BY number"))
+            return await super().submit(document, offers, epoch)
 
-    seen: list[int] = []
+    seen: list[str] = []
     with rig(path, Looking()) as r:
-        await r.submitter.submit(OFFER)
+        await r.submitter.submit([OFFER])
 
-    assert seen == [2]
+    assert seen == ["intent", "sent"]
 
 
 async def test_a_lost_reply_is_asked_for_and_not_sent_again(tmp_path: Path) -> None:
     """The venue applied the offer and its reply was lost; the first two questions go unanswered as well."""
     with rig(tmp_path / "j", ScriptedVenue(on_submit=["lost after"], on_status=["lost", "lost"])) as r:
-        record = await r.submitter.submit(OFFER)
+        (record,) = await r.submitter.submit([OFFER])
 
     assert record.state is OfferState.ACCEPTED
     assert record.unknowns == 1
@@ -154,7 +99,7 @@ async def test_a_lost_reply_is_asked_for_and_not_sent_again(tmp_path: Path) -> N
 @pytest.mark.parametrize("trouble", ["lost before", "refused connection"])
 async def test_what_the_venue_never_saw_is_sent_again_once_it_said_so_twice(tmp_path: Path, trouble: str) -> None:
     with rig(tmp_path / "j", ScriptedVenue(on_submit=[trouble])) as r:
-        record = await r.submitter.submit(OFFER)
+        (record,) = await r.submitter.submit([OFFER])
 
     assert (record.state, record.attempts) == (OfferState.ACCEPTED, 2)
     assert r.venue.applied == [ID]
@@ -165,17 +110,17 @@ async def test_a_request_still_on_its_way_is_not_overtaken(tmp_path: Path) -> No
     """The venue says "never saw it" and then the request arrives: the second question finds it."""
     venue = ScriptedVenue(on_submit=["lost before"], on_status=["arrives meanwhile"])
     with rig(tmp_path / "j", venue) as r:
-        record = await r.submitter.submit(OFFER)
+        (record,) = await r.submitter.submit([OFFER])
 
     assert record.state is OfferState.ACCEPTED
     assert venue.applied == [ID]
-    assert venue.calls == ["submit", "status", "status", "status"]
+    assert venue.calls == ["submit", "status", "status"]
 
 
 @pytest.mark.parametrize("answer", ["gate closed", "rejected"])
 async def test_a_definite_no_is_final(tmp_path: Path, answer: str) -> None:
     with rig(tmp_path / "j", ScriptedVenue(on_submit=[answer])) as r:
-        record = await r.submitter.submit(OFFER)
+        (record,) = await r.submitter.submit([OFFER])
 
     assert record.state is OfferState.REJECTED
     assert r.venue.calls == ["submit"]
@@ -183,10 +128,10 @@ async def test_a_definite_no_is_final(tmp_path: Path, answer: str) -> None:
 
 async def test_nothing_is_sent_again_once_the_gate_has_closed(tmp_path: Path) -> None:
     """It was never applied, and now the gate is closed: the offer is over, not late."""
-    late = real_clock_from(INTERVAL.start - timedelta(seconds=20), 1.0)
+    late = WaitedClock.from_(INTERVAL.start - timedelta(seconds=20))
     path = tmp_path / "j"
     with rig(path, ScriptedVenue()) as r:
-        r.book.write(Intent(offer=OFFER, document="{}"))
+        r.book.write(meant())
 
     with rig(path, ScriptedVenue(), late) as r:
         assert await r.submitter.recover()
@@ -197,11 +142,11 @@ async def test_nothing_is_sent_again_once_the_gate_has_closed(tmp_path: Path) ->
 
 async def test_a_venue_silent_past_the_gate_leaves_the_outcome_open(tmp_path: Path) -> None:
     """After gate closure it is asked once each time, and nothing counts as resolved until it answers."""
-    late = real_clock_from(INTERVAL.start, 1.0)
+    late = WaitedClock.from_(INTERVAL.start)
     path = tmp_path / "j"
     with rig(path, ScriptedVenue()) as r:
-        r.book.write(Intent(offer=OFFER, document="{}"))
-        r.book.write(Sent(offer_id=ID, attempt=1))
+        r.book.write(meant())
+        r.book.write(Sent(document_id=meant().document_id, attempt=1))
 
     with rig(path, ScriptedVenue(on_status=["lost", "lost"]), late) as r:
         assert not await r.submitter.recover()
@@ -214,12 +159,11 @@ async def test_a_new_process_asks_before_it_sends(tmp_path: Path, reached: str) 
     """A process died after the intent, after sending, or after the venue applied: one application each time."""
     path, venue = tmp_path / "j", ScriptedVenue()
     with rig(path, venue) as r:
-        r.book.write(Intent(offer=OFFER, document=venue.encode(OFFER).decode()))
+        r.book.write(meant())
         if reached != "intent":
-            r.book.write(Sent(offer_id=ID, attempt=1))
+            r.book.write(Sent(document_id=meant().document_id, attempt=1))
         if reached == "applied":
-            await venue.submit(venue.encode(OFFER), ID)
-            venue.calls.clear()
+            venue.apply([OFFER])
 
     with rig(path, venue) as r:
         assert await r.submitter.recover()
@@ -232,18 +176,214 @@ async def test_a_new_process_asks_before_it_sends(tmp_path: Path, reached: str) 
 async def test_the_same_offer_again_is_not_sent(tmp_path: Path) -> None:
     path, venue = tmp_path / "j", ScriptedVenue()
     with rig(path, venue) as r:
-        await r.submitter.submit(OFFER)
-        await r.submitter.submit(OFFER)
+        await r.submitter.submit([OFFER])
+        await r.submitter.submit([OFFER])
     with rig(path, venue) as r:
-        await r.submitter.submit(OFFER)
+        await r.submitter.submit([OFFER])
 
     assert venue.applied == [ID]
 
 
 async def test_two_intervals_are_two_offers(tmp_path: Path) -> None:
     with rig(tmp_path / "j", ScriptedVenue()) as r:
-        await r.submitter.submit(OFFER)
-        await r.submitter.submit(offer(interval=INTERVAL.next()))
+        await r.submitter.submit([OFFER])
+        await r.submitter.submit([offer(interval=INTERVAL.next())])
 
     assert len(set(r.venue.applied)) == 2
     assert INTERVAL.next().start - INTERVAL.start == MINUTE
+
+
+async def test_documents_go_out_as_the_venue_groups_them(tmp_path: Path) -> None:
+    """Two intervals of one resource make one document, one send, two receipts."""
+    later = offer(interval=INTERVAL.next(), offer_id="later")
+    other = offer(resource="r2", offer_id="other")
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        records = await r.submitter.submit([OFFER, other, later])
+
+    assert [record.state for record in records] == [OfferState.ACCEPTED] * 3
+    assert [record.offer for record in records] == [OFFER, other, later]
+    assert r.venue.calls == ["submit", "submit"]
+    assert r.venue.epochs == [1, 1]
+
+
+async def test_of_a_half_applied_document_only_the_other_half_is_sent_again(tmp_path: Path) -> None:
+    later = offer(interval=INTERVAL.next(), offer_id="later")
+    with rig(tmp_path / "j", ScriptedVenue(on_submit=["half lost"])) as r:
+        records = await r.submitter.submit([OFFER, later])
+
+    assert r.venue.applied == [ID, "later"]
+    assert [(record.state, record.attempts) for record in records] == [
+        (OfferState.ACCEPTED, 1),
+        (OfferState.ACCEPTED, 2),
+    ]
+
+
+async def test_an_offer_whose_gate_has_closed_leaves_the_document_before_it_is_sent(tmp_path: Path) -> None:
+    """20 s before its start the first interval's gate is closed, the next one's is not."""
+    later = offer(interval=INTERVAL.next(), offer_id="later")
+    late = WaitedClock.from_(INTERVAL.start - timedelta(seconds=20))
+    with rig(tmp_path / "j", ScriptedVenue(), late) as r:
+        first, second = await r.submitter.submit([OFFER, later])
+
+    assert (first.state, second.state) == (OfferState.REJECTED, OfferState.ACCEPTED)
+    assert r.venue.applied == ["later"]
+
+
+async def test_a_newer_revision_waits_until_the_older_one_is_resolved(tmp_path: Path) -> None:
+    """Revision 1 was sent by an earlier process and arrives while it is asked for: 2 follows it, and stands."""
+    path, venue = tmp_path / "j", ScriptedVenue(on_status=["arrives meanwhile"])
+    with rig(path, venue) as r:
+        r.book.write(meant())
+        r.book.write(Sent(document_id=meant().document_id, attempt=1))
+
+    with rig(path, venue) as r:
+        (record,) = await r.submitter.submit([revised(2)])
+
+    assert venue.applied == [ID, revised(2).offer_id]
+    assert record.state is OfferState.ACCEPTED
+    assert r.book.ledger.offers[ID].state is OfferState.SUPERSEDED
+
+
+async def test_an_older_revision_is_not_sent_once_a_newer_one_was(tmp_path: Path) -> None:
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        await r.submitter.submit([revised(2)])
+        (record,) = await r.submitter.submit([OFFER])
+
+    assert record.state is OfferState.REJECTED
+    assert r.venue.applied == [revised(2).offer_id]
+
+
+async def test_a_pending_offer_is_asked_for_until_it_is_judged(tmp_path: Path) -> None:
+    with rig(tmp_path / "j", ScriptedVenue(verdict="pending")) as r:
+        (record,) = await r.submitter.submit([OFFER])
+        await r.submitter.poll()
+        r.venue.book[ID] = r.venue.book[ID].model_copy(update={"status": "partly_accepted"})
+        await r.submitter.poll()
+        await r.submitter.poll()
+
+        assert record.state is OfferState.PENDING
+        assert r.book.ledger.offers[ID].state is OfferState.PARTLY_ACCEPTED
+        assert r.venue.calls == ["submit", "status", "status"]
+
+
+async def test_a_pending_offer_is_not_asked_for_once_its_interval_has_begun(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with rig(path, ScriptedVenue(verdict="pending")) as r:
+        await r.submitter.submit([OFFER])
+    with rig(path, ScriptedVenue(), WaitedClock.from_(INTERVAL.start)) as r:
+        await r.submitter.poll()
+
+    assert r.venue.calls == []
+
+
+async def test_a_word_of_the_venues_that_we_do_not_know_is_written_once(tmp_path: Path) -> None:
+    """The outcome stays open until the gate closes; the journal does not fill with the same answer."""
+    path = tmp_path / "j"
+    venue = ScriptedVenue(verdict="considered")
+    with rig(path, venue, WaitedClock.from_(INTERVAL.start - timedelta(seconds=22, milliseconds=50))) as r:
+        (record,) = await r.submitter.submit([OFFER])
+    with Journal(path) as journal:
+        kinds = [entry.kind for entry in journal.records]
+
+    assert record.state is OfferState.UNKNOWN
+    assert kinds.count("receipt") == 1
+
+
+async def test_nothing_is_sent_in_a_pause_of_the_venues(tmp_path: Path) -> None:
+    """The pause ends 40 ms from now: the document leaves after it."""
+    ends = NOON + timedelta(hours=-7, milliseconds=40)
+    pause = Pause(start=(NOON - timedelta(hours=8)).time(), end=ends.time(), why="validation")
+    venue = ScriptedVenue(products={"energy-dr": rules(pauses=(pause,))})
+    clock = WaitedClock.from_(NOON)
+    with rig(tmp_path / "j", venue, clock) as r:
+        (record,) = await r.submitter.submit([OFFER])
+
+    assert record.state is OfferState.ACCEPTED
+    assert clock.now() >= NOON + timedelta(milliseconds=40)
+
+
+async def test_a_held_offer_is_sent_when_it_is_submitted(tmp_path: Path) -> None:
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        r.book.write(Held(document="0" * 64, offers=(OFFER,), why=("above 1 MW",), needs=2))
+        (record,) = await r.submitter.submit([OFFER])
+
+    assert r.events == [OfferState.HELD, OfferState.INTENT, OfferState.SENT, OfferState.ACCEPTED]
+    assert record.state is OfferState.ACCEPTED
+
+
+@pytest.mark.parametrize("trouble", ["ok", "lost after", "lost before", "forgotten after"])
+async def test_a_withdrawal_happens_once_whatever_is_lost(tmp_path: Path, trouble: str) -> None:
+    with rig(tmp_path / "j", ScriptedVenue(on_withdraw=[trouble])) as r:
+        await r.submitter.submit([OFFER])
+        (record,) = await r.submitter.withdraw([ID], "capacity shrank")
+
+    assert record.state is OfferState.WITHDRAWN
+    assert r.venue.calls.count("withdraw") == (2 if trouble == "lost before" else 1)
+
+
+async def test_a_refused_withdrawal_leaves_the_offer_standing(tmp_path: Path) -> None:
+    with rig(tmp_path / "j", ScriptedVenue(on_withdraw=["rejected"])) as r:
+        await r.submitter.submit([OFFER])
+        (record,) = await r.submitter.withdraw([ID], "capacity shrank")
+
+        assert record.state is OfferState.ACCEPTED
+        assert r.book.ledger.open_documents == []
+
+
+async def test_a_withdrawal_that_a_dead_process_left_open_is_resolved(tmp_path: Path) -> None:
+    """It had been applied and the reply was lost: asking tells, nothing is taken back twice."""
+    path, venue = tmp_path / "j", ScriptedVenue(on_withdraw=["lost after"], on_status=["lost"] * 3)
+    with rig(path, venue, late := WaitedClock.from_(INTERVAL.start - timedelta(seconds=22, milliseconds=40))) as r:
+        await r.submitter.submit([OFFER])
+        await r.submitter.withdraw([ID], "capacity shrank")
+    venue.on_status.clear()
+    with rig(path, venue, late) as r:
+        assert await r.submitter.recover()
+
+    assert r.book.ledger.offers[ID].state is OfferState.WITHDRAWN
+    assert venue.calls.count("withdraw") == 1
+
+
+async def test_a_stale_primary_sends_nothing(tmp_path: Path) -> None:
+    """Another process has raised the epoch: `sent` cannot be written any more, so nothing goes out."""
+    path, venue = tmp_path / "j", ScriptedVenue()
+    with rig(path, venue) as r:
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("UPDATE lease SET epoch = epoch + 1")
+        with pytest.raises(FencedError):
+            await r.submitter.submit([OFFER])
+
+    assert venue.calls == []
+
+
+async def test_a_primary_that_could_not_beat_for_half_of_the_takeover_time_sends_nothing(tmp_path: Path) -> None:
+    """It was stopped for 6 s between the append and the send; a standby takes over after 10."""
+    venue = ScriptedVenue()
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, WaitedClock.from_(NOON))
+        primary = Primary(journal, 10, lambda: journal.beaten_s + 6)
+        with pytest.raises(FencedError):
+            await Submitter(venue, book, WaitedClock.from_(NOON), QUICK, primary).submit([OFFER])
+
+    assert venue.calls == []
+
+
+async def test_absence_is_not_believed_while_an_earlier_process_may_have_a_request_under_way(tmp_path: Path) -> None:
+    """Requests last up to a minute: 'absent' counts no sooner than a minute after this process took over."""
+    path, venue = tmp_path / "j", ScriptedVenue()
+    with rig(path, venue) as r:
+        r.book.write(meant())
+        r.book.write(Sent(document_id=meant().document_id, attempt=1))
+    with Journal(path), Journal(path, silent=read_lease(path)) as journal:
+        clock = WaitedClock.from_(NOON)
+        primary = Primary(journal, 10, lambda: journal.beaten_s)
+        patient = patience(milliseconds=1, request_s=60)
+        assert await Submitter(venue, Book(journal, clock), clock, patient, primary).recover()
+
+    assert clock.now() >= NOON + timedelta(seconds=60)
+    assert venue.calls == ["status", "status", "submit"]
+
+
+def test_an_unknown_outcome_of_old_is_still_one() -> None:
+    """Records written when a document was one offer name the offer."""
+    assert Unknown.model_validate({"offer_id": "o", "detail": "no answer"}).document_id == "o"

@@ -1,0 +1,120 @@
+"""What ERCOT's words about hours mean for our offers. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from bidding.markets import Receipt
+from bidding.markets.ercot import names
+from bidding.markets.ercot.curves import Segment, merged
+from bidding.markets.ercot.decode import Held, Transaction
+from bidding.markets.ercot.encode import SEPARATOR, hour_mrid
+from pipeline.messages.market import Offer
+
+STATUS = {
+    "SUBMITTED": "pending",
+    "PENDING": "pending",
+    "ACCEPTED": "accepted",
+    "REJECTED": "rejected",
+    "ERRORS": "rejected",
+    "CANCELED": "cancelled",
+}
+"""TransactionStatusType → ours. The rest of that type is about trades; what we do not know is not judged yet."""
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+
+
+def submitted(offers: Sequence[Offer], told: Sequence[Transaction], qse: str) -> tuple[Receipt, ...]:
+    """
+    Return the receipt of each of *offers* from the synchronous answer to their submission.
+
+    ERCOT's first look is at syntax: what passes is `SUBMITTED`, that is pending. Its answer has the hours in the order
+    in which they were sent; where it has another number of them, they are told by their names.
+    """
+    hours = sorted({offer.interval for offer in offers})
+    in_order = dict(zip(hours, told, strict=False)) if len(hours) == len(told) else {}
+    mrids = {offer.offer_id: hour_mrid(qse, offer) for offer in offers}
+    return tuple(
+        receipt(offer, in_order.get(offer.interval) or named(offer, told, mrids[offer.offer_id]), mrids[offer.offer_id])
+        for offer in offers
+    )
+
+
+def named(offer: Offer, told: Iterable[Transaction], mrid: str) -> Transaction | None:
+    """Return the last of *told* about *offer*: its externalId holds our id, or it has none and names the hour."""
+    day = mrid.rpartition(".")[0]
+    found = [
+        one
+        for one in told
+        if offer.offer_id in one.external_id.split(SEPARATOR) or (not one.external_id and one.mrid in {mrid, day})
+    ]
+    return found[-1] if found else None
+
+
+def ours(offer: Offer, rows: Iterable[Held]) -> Held | None:
+    """
+    Return the one of *rows* that is *offer*: same product and hour, the same curve, and our id with it.
+
+    ERCOT promises the externalId for notifications only. Where it holds none, the same curve is the same offer.
+    """
+    return next(
+        (
+            row
+            for row in rows
+            if (row.resource, row.product, row.hour) == (offer.resource, offer.product, offer.interval)
+            and (not row.external_id or offer.offer_id in row.external_id.split(SEPARATOR))
+            and row.segments == segments(offer)
+        ),
+        None,
+    )
+
+
+def strangers(offer: Offer, rows: Iterable[Held], withdrawn: Sequence[Offer]) -> list[str]:
+    """Return what else than *withdrawn* stands in the hour of *offer*, by the ids that came with it."""
+    ids = {one.offer_id for one in withdrawn}
+    return sorted(
+        {
+            given or "a bid without our id"
+            for row in rows
+            if row.hour == offer.interval and row.resource == offer.resource
+            for given in row.external_id.split(SEPARATOR)
+            if given not in ids
+        }
+    )
+
+
+def segments(offer: Offer) -> tuple[Segment, ...]:
+    """Return *offer* as its curve says it."""
+    if offer.product == names.ENERGY:
+        return tuple(segment for segment, _ in merged(offer.steps))
+    return tuple(Segment(step.quantity_mw, step.price_per_mwh) for step in offer.steps)
+
+
+def receipt(offer: Offer, told: Transaction | Held | None, mrid: str) -> Receipt:
+    """Return what *told* means for *offer*; without a word it is pending."""
+    status = STATUS.get(told.status, "pending") if told else "pending"
+    return Receipt(
+        offer_id=offer.offer_id,
+        receipt=(told.mrid if told else "") or mrid,
+        status=status,
+        accepted_mw=offer.quantity_mw if status == "accepted" else Decimal(0),
+        reasons=told.reasons if told else (),
+    )
+
+
+def withdrawn(offer: Offer, mrid: str) -> Receipt:
+    """Return the receipt of an offer that is no longer there."""
+    return Receipt(offer_id=offer.offer_id, receipt=mrid, status="withdrawn", accepted_mw=Decimal(0))
+
+
+def submission_days(offers: Sequence[Offer], now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """
+    Yield the days, [start, end), in which *offers* can have been submitted: after they were made.
+
+    ERCOT keeps notifications by the time of submission, four days long, and answers for a day at a time.
+    """
+    start = max(min(offer.as_of for offer in offers), now - names.QUERY_DAYS * DAY + MINUTE)
+    end = now + MINUTE
+    while start < end:
+        yield start, min(start + DAY, end)
+        start += DAY
