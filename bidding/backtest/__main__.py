@@ -32,13 +32,13 @@ EVERYWHERE = (
     Contestant(RULE, RULE),
     Contestant("simple, to 80 %", RULE, 0.0, DEEPER),
     Contestant("optimiser, λ 0", OPTIMISER, 0.0),
+    Contestant("optimiser, λ 0, to 80 %", OPTIMISER, 0.0, DEEPER),
 )
 #: Risk weights are tried where reserve is sold, and on the hub that it is paired with.
 AT_RISK = (
     *EVERYWHERE,
     Contestant("optimiser, λ 0.1", OPTIMISER, 0.1),
     Contestant("optimiser, λ 0.3", OPTIMISER, 0.3),
-    Contestant("optimiser, λ 0, to 80 %", OPTIMISER, 0.0, DEEPER),
 )
 WEEKS_APART = 4
 SHORT = 4
