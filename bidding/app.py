@@ -27,11 +27,13 @@ from bidding.agents.deliver import Delivery, Intake
 from bidding.agents.due import planned
 from bidding.agents.feed import World
 from bidding.agents.firm import FirmOffers
+from bidding.agents.firm_now import FirmNow
 from bidding.agents.gatekeeper import Gatekeeper
 from bidding.agents.history import History
 from bidding.agents.offer import Offering, Strategy
 from bidding.agents.portfolio import PortfolioOffers
 from bidding.agents.publish import Outbox
+from bidding.agents.revise import Revising
 from bidding.agents.settle import Settling
 from bidding.agents.summary import summarise, write_summary
 from bidding.book import Book
@@ -244,6 +246,14 @@ class Desk:
             settings, products, terms, book=book, world=world, baselines=Baselines(rules, method, book, history)
         )
         self._offering = Offering(strategy, market, gate=self._gate, book=book, submitter=self._submitter)
+        self._revising = Revising(
+            bidding,
+            market,
+            book=book,
+            submitter=self._submitter,
+            firm=FirmNow(bidding, lambda name: market.products[name], book=book, world=world, window=terms.window),
+            propose=lambda offers, now: self._offering.propose(offers, now, {}),
+        )
         self._intake = Intake(bidding, market, book)
         self._delivery = Delivery(bidding, book=book, world=world, signer=signer, sender=sender, clock=settings.clock)
         self._settling = Settling(
@@ -267,6 +277,7 @@ class Desk:
         await self._submitter.poll()
         if await self._submitter.recover() and self._reconciled:
             await self._offering.tick(now)
+            await self._revising.tick(now)
 
     async def _reconcile(self, now: datetime) -> None:
         if await self._submitter.recover():

@@ -119,6 +119,8 @@ class Bidding(Section, frozen=True, kw_only=True):
 
     revise_deadband: Share = 0.05
     """Share of what is promised by which less may be there before the offer is revised down, or the venue told."""
+    revise_wait_s: NotNegative = 15
+    """For so long less has to be there before anything is revised, withdrawn or told: one late message is no loss."""
     most_raises: Annotated[int, msgspec.Meta(ge=0)] = 1
     """How often one offer may be revised upward."""
     reconcile_s: Positive = 30

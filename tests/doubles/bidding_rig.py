@@ -95,7 +95,7 @@ async def rig(
     """Yield a running site and venue, and the settings of the process under test; *more* are lines of `[bidding]`."""
     clock = real_clock_from(ORIGIN, SPEED)
     site = Site(kafka, clock, name)
-    await site.prepare(days)
+    await site.prepare(days, lead + 20 * MINUTE)
     generate(folder / "dispatch.key")
     with venue.start(folder, str(clock), journal=folder / "venue.jsonl", horizon_s=3600, **faults) as url:
         config = folder / "firmwatt.toml"
