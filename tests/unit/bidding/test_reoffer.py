@@ -14,6 +14,7 @@ from doubles.scripted import ScriptedVenue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bidding.agents.firm_now import cut
 from bidding.agents.revise import Revising
 from bidding.book import Book
 from bidding.entries import Refused
@@ -184,7 +185,7 @@ class Rig:
 
 
 @contextmanager
-def rig(path: Path, venue: ScriptedVenue, instant: datetime = NOON) -> Iterator[Rig]:
+def rig(path: Path, venue: ScriptedVenue, instant: datetime = NOON, wait_s: float = 0) -> Iterator[Rig]:
     clock, firm_mw = WaitedClock.from_(instant), ["0.3"]
     with Journal(path) as journal:
         book = Book(journal, clock)
@@ -195,7 +196,12 @@ def rig(path: Path, venue: ScriptedVenue, instant: datetime = NOON) -> Iterator[
             await submitter.submit(offers)
 
         revising = Revising(
-            Bidding(), venue, book=book, submitter=submitter, firm=lambda *_: steps(firm_mw[0]), propose=propose
+            Bidding(revise_wait_s=wait_s),
+            venue,
+            book=book,
+            submitter=submitter,
+            firm=lambda *_: steps(firm_mw[0]),
+            propose=propose,
         )
         yield Rig(venue, book, submitter, revising, firm_mw)
 
@@ -211,6 +217,53 @@ async def test_capacity_shrinks_and_shrinks_again_until_the_offer_is_taken_back(
     assert [record.state for record in r.book.ledger.offers.values()] == [OfferState.SUPERSEDED, OfferState.WITHDRAWN]
     assert r.venue.calls.count("submit") == 2
     assert r.venue.calls.count("withdraw") == 1
+
+
+async def test_a_gap_of_some_seconds_takes_nothing_back(tmp_path: Path) -> None:
+    """Less has to be there for 15 s without a break; then it is revised."""
+    with rig(tmp_path / "j", ScriptedVenue(), wait_s=15) as r:
+        await r.submitter.submit([OFFER])
+        for seconds, firm in ((0, "0"), (14, "0"), (15, "0.3"), (16, "0.2"), (30, "0.2")):
+            r.firm_mw[0] = firm
+            await r.revising.tick(NOON + timedelta(seconds=seconds))
+        assert r.venue.calls.count("submit") == 1
+
+        await r.revising.tick(NOON + timedelta(seconds=31))
+
+    assert r.venue.calls.count("submit") == 2
+    assert r.venue.calls.count("withdraw") == 0
+
+
+async def test_just_before_the_gate_there_is_no_time_to_wait(tmp_path: Path) -> None:
+    """The gate closes 20 s before the interval, the margin is 2 s: at the last look what is missing is taken back."""
+    with rig(tmp_path / "j", ScriptedVenue(), wait_s=15) as r:
+        await r.submitter.submit([OFFER])
+        r.firm_mw[0] = "0"
+
+        await r.revising.tick(GATE - GATE_MARGIN - timedelta(seconds=4))
+        assert r.venue.calls.count("withdraw") == 0
+        await r.revising.tick(GATE - GATE_MARGIN - timedelta(seconds=2))
+
+    assert r.venue.calls.count("withdraw") == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(1, 9)), min_size=1, max_size=5, unique_by=lambda s: s[1]),
+    st.integers(0, 260),
+)
+def test_a_cut_keeps_the_cheapest_and_never_more_than_the_room(curve: list[tuple[int, int]], room: int) -> None:
+    """In the curve's own order, rising or falling."""
+    given_steps = [step(str(Decimal(mw) / 100), str(price)) for mw, price in curve]
+    limit = Decimal(room) / 100
+
+    kept = cut(given_steps, limit)
+
+    total = sum((one.quantity_mw for one in given_steps), Decimal(0))
+    assert sum((one.quantity_mw for one in kept), Decimal(0)) == min(limit, total)
+    left_out = {one.price_per_mwh for one in given_steps} - {one.price_per_mwh for one in kept}
+    assert all(one.price_per_mwh < gone for one in kept for gone in left_out)
+    order = [one.price_per_mwh for one in given_steps]
+    assert [one.price_per_mwh for one in kept] == [price for price in order if price not in left_out]
 
 
 @dataclass
