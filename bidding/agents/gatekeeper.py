@@ -112,7 +112,12 @@ class Gatekeeper:
 
     def _situation(self, now: datetime, new: Sequence[Offer] = ()) -> Situation:
         records = list(self._book.ledger.offers.values())
-        bound = tuple(r.offer for r in records if r.state in BINDING and r.offer.interval.end > now)
+        judged = {offer.offer_id for offer in new}  # what is held is judged again, and not against itself
+        bound = tuple(
+            r.offer
+            for r in records
+            if r.state in BINDING and r.offer.interval.end > now and r.offer.offer_id not in judged
+        )
         venue = next(iter(self._products.values())).venue if self._products else ""
         return Situation(
             now=now,
