@@ -7,9 +7,9 @@ Send documents so that each is applied once, whatever gets lost on the way.
                                  └── sent ◀───┴─▶ absent, twice: send again, before the gate only
 
 An unknown outcome is resolved by asking, never by sending again. Absence is believed when the venue says so twice,
-one `in_flight` apart, and not before every request of an earlier process has ended: it may still be under way when the
-first question is answered. A newer revision waits until what went before it under the same key is resolved, so that a
-late older one cannot overwrite it.
+one `in_flight` apart, because the request may still be under way when the first question is answered; what an earlier
+process sent, once `in_flight` has passed since that one ended. A newer revision waits until what went before it under
+the same key is resolved, so that a late older one cannot overwrite it.
 """
 
 import asyncio
@@ -73,6 +73,8 @@ class Submitter:
         self._primary = primary
         self._closed = closed
         self._locks: WeakValueDictionary[Key | str, asyncio.Lock] = WeakValueDictionary()
+        self._sent_here: set[str] = set()
+        """Documents that this process has sent, and no earlier one since."""
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def submit(self, offers: Iterable[Offer]) -> list[OfferRecord]:
@@ -201,9 +203,16 @@ class Submitter:
 
     async def _still_absent(self, name: str, offers: Sequence[Offer]) -> bool:
         """Return whether the venue says so again, once nothing that was sent before can still be under way."""
-        earlier_s = self._primary.earlier_requests_end_in(self._patience.request_s) if self._primary else 0.0
-        await self._clock.sleep(max(self._patience.in_flight, self._clock.span(earlier_s)))
+        await self._clock.sleep(self._under_way_for(name))
         return await self._ask_about(name, offers) == offers
+
+    def _under_way_for(self, name: str) -> timedelta:
+        """Return how much longer a request with document *name* may be under way."""
+        in_flight = self._patience.in_flight
+        if self._primary is None or name in self._sent_here:
+            return in_flight
+        in_flight_s = self._clock.wall_seconds(in_flight)
+        return self._clock.span(self._primary.earlier_requests_end_in(self._patience.request_s, in_flight_s))
 
     async def _again(self, name: str, absent: Sequence[Offer]) -> None:
         """Send what the venue never saw; only that, where it saw the rest."""
@@ -258,6 +267,7 @@ class Submitter:
         """Say on disk that the document goes out, then send it: once, and only while we are the primary."""
         name = document.document_id
         self._book.write(Sent(document_id=name, attempt=document.attempts + 1))
+        self._sent_here.add(name)
         if self._primary:
             self._primary.check()
         if self._late(offers):  # the append may have taken long, or the machine have slept

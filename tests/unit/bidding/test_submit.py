@@ -384,6 +384,23 @@ async def test_absence_is_not_believed_while_an_earlier_process_may_have_a_reque
     assert venue.calls == ["status", "status", "submit"]
 
 
+async def test_what_a_dead_process_sent_has_arrived_one_in_flight_after_it_was_succeeded(tmp_path: Path) -> None:
+    """Taken over 400 ms ago, requests are under way for a second at most: the second question comes after 600 ms."""
+    path, venue = tmp_path / "j", ScriptedVenue()
+    with rig(path, venue) as r:
+        r.book.write(meant())
+        r.book.write(Sent(document_id=meant().document_id, attempt=1))
+    with Journal(path) as journal:
+        clock, began = WaitedClock.from_(NOON), iter([0.0])
+        primary = Primary(journal, 10, lambda: next(began, journal.beaten_s + 0.4))
+        primary._began_s = journal.beaten_s  # it took over then
+        patient = patience(milliseconds=1000)
+        assert await Submitter(venue, Book(journal, clock), clock, patient, primary).recover()
+
+    assert clock.now() == NOON + timedelta(milliseconds=600)
+    assert venue.calls == ["status", "status", "submit"]
+
+
 def test_an_unknown_outcome_of_old_is_still_one() -> None:
     """Records written when a document was one offer name the offer."""
     assert Unknown.model_validate({"offer_id": "o", "detail": "no answer"}).document_id == "o"
