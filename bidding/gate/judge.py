@@ -43,40 +43,45 @@ class _Place:
     """The world as one document finds it, the documents before it counted in."""
 
     situation: Situation
-    known: Known
+    standing: Known
+    held: Known
 
     def after(self, documents: Iterable[Outgoing], decisions: Iterable[Decision]) -> "_Place":
         """Return the place that those of *documents* leave behind which leave or are held."""
-        passed = (d for d, decision in zip(documents, decisions, strict=True) if not isinstance(decision, Refused))
-        offers = [offer for document in passed for offer in document.offers]
-        newest = {key_of(offer): offer for offer in offers}
+        pairs = list(zip(documents, decisions, strict=True))
+        sent = [offer for document, decision in pairs if isinstance(decision, Leaves) for offer in document.offers]
+        held = [offer for document, decision in pairs if isinstance(decision, Held) for offer in document.offers]
+        newest = {key_of(offer): offer for offer in sent}
         kept = [other for other in self.situation.standing if key_of(other) not in newest]
-        known = {name: list(others) for name, others in self.known.items()}
-        for offer in offers:
-            known.setdefault(_name(offer), []).append(offer)
-        standing = (*kept, *newest.values())
-        return _Place(replace(self.situation, standing=standing, counters=self.counted(len(offers))), known)
+        waiting = [other for other in self.situation.held if other not in sent and other not in held]
+        situation = replace(
+            self.situation,
+            standing=(*kept, *newest.values()),
+            held=(*waiting, *held),
+            counters=self.counted(len(sent) + len(held)),
+        )
+        return _Place(situation, _with(self.standing, sent), _with(self.held, held))
 
     def counted(self, more: int) -> Counters:
         """Return the runaway guard's counters after *more* offers."""
         counters = self.situation.counters
         return replace(counters, last_minute=counters.last_minute + more, today=counters.today + more)
 
-    def newest(self, offer: Offer) -> Offer | None:
-        """Return what stands under *offer*'s key, the highest revision of it."""
-        same = [other for other in self.known.get(_name(offer), ()) if other.interval == offer.interval]
-        return max(same, key=lambda other: other.revision, default=None)
+    def others(self, offer: Offer) -> tuple[Offer, ...]:
+        """Return what is sent or held of *offer*'s product; itself, where it was held, is none of them."""
+        held = (other for other in self.held.get(_name(offer), ()) if other != offer)
+        return (*self.standing.get(_name(offer), ()), *held)
 
     def lowers(self, offer: Offer) -> bool:
-        """Tell whether *offer* is less, at every price, than what stands."""
-        old = self.newest(offer)
-        return old is not None and _readable((offer,)) and lowers(offer, old)
+        """Tell whether *offer* is less, at every price, than the newest that stands; what is held does not stand."""
+        same = [other for other in self.standing.get(_name(offer), ()) if other.interval == offer.interval]
+        return bool(same) and _readable((offer,)) and lowers(offer, max(same, key=lambda other: other.revision))
 
     def grows(self, offer: Offer) -> bool:
-        """Tell whether *offer* replaces nothing, or binds us in every respect at least as much as what it replaces."""
-        old = self.newest(offer)
-        if old is None:
-            return True
+        """Tell whether *offer* binds us in every respect at least as much as each that it replaces."""
+        return all(self._grows(offer, old) for old in self.others(offer) if old.interval == offer.interval)
+
+    def _grows(self, offer: Offer, old: Offer) -> bool:
         more = offer.quantity_mw >= old.quantity_mw and offer.confidence <= old.confidence
         limits, rules = self.situation.limits, self.situation.products.get((offer.venue, offer.product))
         lost = [expected_loss(Promise(each, rules), limits) for each in (offer, old)]
@@ -89,10 +94,7 @@ def judge(documents: Iterable[Outgoing], situation: Situation) -> tuple[Decision
     batch = tuple(documents)
     if shut := halted(situation):
         return tuple(Refused(document.offers, content_hash(document.offers), shut) for document in batch)
-    known: dict[Name, list[Offer]] = defaultdict(list)
-    for offer in situation.standing:
-        known[_name(offer)].append(offer)
-    return tuple(_settled(batch, _Place(situation, dict(known))))
+    return tuple(_settled(batch, _Place(situation, _with({}, situation.standing), _with({}, situation.held))))
 
 
 def _settled(batch: Sequence[Outgoing], place: _Place) -> list[Decision]:
@@ -123,15 +125,14 @@ def _portfolio(rising: tuple[Offer, ...], place: _Place) -> tuple[Refusal, ...]:
 def _by_themselves(batch: Sequence[Outgoing], place: _Place) -> list[Decision]:
     """Judge one document after the other, but for the rules of the portfolio."""
     decisions: list[Decision] = []
-    known = {name: list(others) for name, others in place.known.items()}
+    standing, held = ({name: list(others) for name, others in known.items()} for known in (place.standing, place.held))
     for document in batch:
-        here = _Place(place.situation, known)
-        decision = _judged(document, here)
+        decision = _judged(document, _Place(place.situation, standing, held))
         decisions.append(decision)
         if not isinstance(decision, Refused):
             place = replace(place, situation=replace(place.situation, counters=place.counted(len(document.offers))))
             for offer in document.offers:
-                known.setdefault(_name(offer), []).append(offer)
+                (held if isinstance(decision, Held) else standing).setdefault(_name(offer), []).append(offer)
     return decisions
 
 
@@ -176,16 +177,15 @@ def _broken(document: Outgoing, place: _Place) -> tuple[Refusal, ...]:
     refusals = list(check_document(Sheet(document.offers, situation.products, document.content)))
     for offer in document.offers:
         if rules := situation.products.get((offer.venue, offer.product)):
-            standing = tuple(place.known.get(_name(offer), ()))
-            refusals += check_case(Case(offer, rules, situation.now, situation.margin, standing))
+            refusals += check_case(Case(offer, rules, situation.now, situation.margin, place.others(offer)))
     if situation.state is State.REDUCING:
         refusals += [_not_lower(offer, situation) for offer in document.offers if not place.lowers(offer)]
     if _readable(document.offers):
         lower = {id(offer) for offer in document.offers if place.lowers(offer)}
         rising = tuple(offer for offer in document.offers if id(offer) not in lower)
         refusals += apply(SANITY_RULES, Portfolio(rising, situation, travelling=len(document.offers)))
-        near = tuple({id(o): o for each in rising for o in place.known.get(_name(each), ())}.values())
-        refusals += apply(RUN_RULES, Portfolio(rising, replace(situation, standing=near)))
+        near = tuple({id(other): other for offer in rising for other in place.others(offer)}.values())
+        refusals += apply(RUN_RULES, Portfolio(rising, replace(situation, standing=near, held=())))
     return tuple(refusals)
 
 
@@ -196,6 +196,13 @@ def _not_lower(offer: Offer, situation: Situation) -> Refusal:
 
 def _readable(offers: Iterable[Offer]) -> bool:
     return not any(text for offer in offers for text in unreadable(offer))
+
+
+def _with(known: Known, offers: Iterable[Offer]) -> Known:
+    more: dict[Name, list[Offer]] = defaultdict(list, {name: list(others) for name, others in known.items()})
+    for offer in offers:
+        more[_name(offer)].append(offer)
+    return dict(more)
 
 
 def _name(offer: Offer) -> Name:

@@ -192,6 +192,35 @@ def test_what_lowers_a_standing_offer_needs_nobody() -> None:
     assert isinstance(one(replace(LARGE, standing=(other(),)), less), Leaves)
 
 
+def test_nothing_is_lowered_against_what_only_waits() -> None:
+    """0.3 MW wait for two people. 0.25 MW are less than that, and still nobody has agreed to them."""
+    less = other(step("0.1", "10"), step("0.15", "20", Tier.T2), revision=2)
+    waiting = replace(LARGE, held=(other(),))
+
+    assert isinstance(one(waiting, less), Held)
+    assert refused_by(one(replace(waiting, trust=REDUCING), less)) == ["data_quality"]
+    assert [type(decision) for decision in judge([Outgoing((other(),)), Outgoing((less,))], LARGE)] == [Held, Held]
+
+
+def test_a_document_that_waits_is_judged_again_as_itself_and_another_in_its_place_is_a_second() -> None:
+    by = [approve(DOCUMENT, name, NOON, KEYS[name]) for name in ("a", "b")]
+    waiting = replace(LARGE, held=(other(),))
+
+    assert isinstance(one(waiting, other()), Held)
+    assert isinstance(one(approved(*by, known=waiting), other()), Leaves)
+    assert refused_by(one(waiting, other(baseline_kw=1000.1))) == ["duplicate"]
+
+
+def test_what_waits_has_promised_its_power() -> None:
+    """0.4 MW are firm and 0.3 MW wait; a revision of them that stands already adds nothing to that."""
+    known = situation(rules(), rules(venue="acme"), flexibility={"site-1": flexibility(0.4)}, held=(other(revision=2),))
+    standing = replace(known, standing=(other(step("0.2", "10")),))
+
+    for world in (known, standing):
+        assert isinstance(one(world, other(step("0.1", "10"), venue="acme")), Leaves)
+        assert refused_by(one(world, other(step("0.11", "10"), venue="acme"))) == ["promised_twice"]
+
+
 def test_documents_bind_those_after_them_held_ones_too() -> None:
     """0.4 MW are firm: a document of 0.3 MW leaves or is held, and another 0.2 MW for the same minute do not fit."""
     later = Outgoing((other(step("0.2", "10"), venue="acme"),))
@@ -327,12 +356,16 @@ WORLD = situation(
 )
 
 
-def kept(known: Situation, *offers: Offer) -> Situation:
-    """Return the world once *offers* have left or are held: they stand in the place of what they replace."""
-    keys = {key_of(offer) for offer in offers}
-    sent = known.counters.last_minute + len(offers)
-    standing = (*(each for each in known.standing if key_of(each) not in keys), *offers)
-    return replace(known, standing=standing, counters=Counters(sent, sent))
+def kept(known: Situation, decision: Decision) -> Situation:
+    """Return the world once *decision* is carried out: sent offers stand in the place of what they replace."""
+    if isinstance(decision, Refused):
+        return known
+    sent = known.counters.last_minute + len(decision.offers)
+    known = replace(known, counters=Counters(sent, sent))
+    if isinstance(decision, Held):
+        return replace(known, held=(*known.held, *decision.offers))
+    keys = {key_of(offer) for offer in decision.offers}
+    return replace(known, standing=(*(o for o in known.standing if key_of(o) not in keys), *decision.offers))
 
 
 @settings(max_examples=300)
@@ -346,8 +379,7 @@ def test_a_batch_is_judged_as_its_documents_would_be_one_after_the_other(
     for document in batch:
         decision = one(known, *document.offers)
         decisions.append(type(decision))
-        if not isinstance(decision, Refused):
-            known = kept(known, *document.offers)
+        known = kept(known, decision)
 
     assert [type(decision) for decision in judge(batch, world)] == decisions
 
