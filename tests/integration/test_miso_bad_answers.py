@@ -1,6 +1,7 @@
 """MISO's client against servers that no venue should be: each ill answer to an offer is unknown, or a definite no."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ async def test_the_log_s_own_state_counts_where_no_message_names_the_offer(
 
         found = (await market.status([OFFER]))[OFFER.offer_id]
 
-        assert (found.status, found.receipt, found.accepted_mw) == (status, "t-1", 0)
+        assert (found.status, found.receipt, found.accepted_mw) == (status, "t-1", Decimal(0))
         await market.close()
 
 
