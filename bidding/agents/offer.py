@@ -47,6 +47,7 @@ class Offering:
         self._strategy, self._market = strategy, market
         self._gate, self._book, self._submitter = gate, book, submitter
         self._why_not: dict[Interval, NoOffer] = {}
+        self._said: set[str] = set()
 
     @property
     def findings(self) -> list[Finding]:
@@ -90,10 +91,19 @@ class Offering:
             if isinstance(decision, judge.Leaves):
                 log.info("document %s leaves: %s agreed", decision.document[:12], ", ".join(decision.approved_by))
                 leaving += decision.offers
+            elif isinstance(decision, judge.Held):
+                self._say_not_counted(decision)
             elif isinstance(decision, judge.Refused) and not self._gate.closed(now):
                 for offer in decision.offers:
                     self._book.write(Refused(offer_id=offer.offer_id, reason=str(decision)))
         await self._submit(leaving)
+
+    def _say_not_counted(self, held: judge.Held) -> None:
+        """Say once which approvals do not count, and why."""
+        for text in map(str, held.refused):
+            if text not in self._said:
+                log.warning("document %s: %s", held.document[:12], text)
+                self._said.add(text)
 
     def _kept(self, decision: Decision) -> tuple[Offer, ...]:
         """Return what of *decision* leaves; what waits is written down, what does not is said."""
