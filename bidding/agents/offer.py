@@ -47,7 +47,7 @@ class Offering:
         self._strategy, self._market = strategy, market
         self._gate, self._book, self._submitter = gate, book, submitter
         self._why_not: dict[Interval, NoOffer] = {}
-        self._said: set[str] = set()
+        self._not_counted: dict[str, int] = {}
 
     @property
     def findings(self) -> list[Finding]:
@@ -99,11 +99,10 @@ class Offering:
         await self._submit(leaving)
 
     def _say_not_counted(self, held: judge.Held) -> None:
-        """Say once which approvals do not count, and why."""
-        for text in map(str, held.refused):
-            if text not in self._said:
-                log.warning("document %s: %s", held.document[:12], text)
-                self._said.add(text)
+        """Say which approvals do not count, and why, whenever there are more of them."""
+        if len(held.refused) > self._not_counted.get(held.document, 0):
+            self._not_counted[held.document] = len(held.refused)
+            log.warning("document %s: %s", held.document[:12], "; ".join(map(str, held.refused)))
 
     def _kept(self, decision: Decision) -> tuple[Offer, ...]:
         """Return what of *decision* leaves; what waits is written down, what does not is said."""
