@@ -135,8 +135,7 @@ def co_clear(
             bought[key] = bought.get(key, Fraction(0)) + kw
     sold = {product for _, product in bought}
     prices = {
-        rules.product: _price(duals[rules.product], rules) if rules.product in sold and rules.product in duals else None
-        for rules in session
+        rules.product: _price(duals[rules.product], rules) if rules.product in sold else None for rules in session
     }
     return CoClearing(prices, bought, short)
 
@@ -213,7 +212,7 @@ def _bounded_kw(mw: Decimal) -> float:
 def _solved(
     program: _Program, balance: Mapping[str, tuple[int, int]], demand_mw: Mapping[str, Decimal]
 ) -> tuple[list[float], dict[str, float], dict[str, Fraction]]:
-    """Return quantities, the duals of the products that are wanted, and what of them was not found."""
+    """Return quantities, the products' duals, and what of them was not found."""
     highs = _loaded(program)
     highs.run()
     quantities = list(highs.getSolution().col_value)
@@ -225,7 +224,7 @@ def _solved(
         highs.changeRowBounds(row, kw, kw)
     highs.run()
     duals = list(highs.getSolution().row_dual)
-    return quantities, {product: duals[row] for product, row in wanted.items()}, short
+    return quantities, {product: duals[row] for product, (row, _) in balance.items()}, short
 
 
 def _loaded(program: _Program) -> "Highs":

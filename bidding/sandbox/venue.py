@@ -206,9 +206,10 @@ class Venue:
         """Do what has become due by *now*, in order: take back what was to be, clear what has offers and no gate."""
         for at, offer_id in self.book.due_cancels(now):
             self._record(CancelEntry(at=at, offer_id=offer_id, reason="simulated: the venue's later validation"))
-        for product, start in sorted(self.book.uncleared, key=lambda slot: (slot[1], slot[0])):
-            rules = self.market.rules(product)
-            if rules and (product, start) in self.book.uncleared and start < rules.decided_until(now):
+        until = {rules.product: rules.decided_until(now) for rules in self.market.products}
+        due = [slot for slot in self.book.uncleared if slot[1] < until[slot[0]]]
+        for product, start in sorted(due, key=lambda slot: (slot[1], slot[0])):
+            if (product, start) in self.book.uncleared:  # not cleared together with another
                 self._record(self._cleared(product, start))
 
     def _cleared(self, product: str, start: datetime) -> ClearingEntry:

@@ -1,13 +1,16 @@
 """MISO's client against servers that no venue should be: each ill answer to an offer is unknown, or a definite no."""
 
+import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from doubles.miso.offers import NOW, TOMORROW, offer
+from doubles.miso.offers import NOW, TOMORROW, codec, offer
 from doubles.miso.raw_server import answer, serving
 
 from bidding.markets import Market
 from bidding.markets.miso import connect
+from bidding.markets.miso.codec import sent
 from bidding.markets.miso.day import interval_of
 from pipeline.clock import real_clock_from
 from pipeline.errors import RejectedError, UnknownOutcomeError, VenueError
@@ -101,6 +104,30 @@ async def test_an_answer_is_read_to_its_limit_and_no_further(tmp_path: Path) -> 
         with pytest.raises(UnknownOutcomeError, match="more than 1048576 bytes"):
             await market.submit(market.encode([OFFER]), [OFFER], 1)
 
+        await market.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("FAILED", "rejected"), ("PENDING", "pending"), ("SUCCESS", "cancelled")]
+)
+async def test_the_log_s_own_state_counts_where_no_message_names_the_offer(
+    tmp_path: Path, state: str, status: str
+) -> None:
+    """The book is empty, the log holds our document, and the answer to it was an empty one."""
+    event = {"mrid": "m-1", "transactionId": "t-1", "operationType": "POST", "transactionState": state}
+    path = f"/markets/day-ahead/{TOMORROW}/offer/schedule/participants/FIRMWATT"
+    said = [
+        {"day": str(TOMORROW), "resources": []},
+        [{**event, "urlPath": path}],
+        {"payloadDocument": sent(codec().encode([OFFER])).decode()},
+        {"payloadDocument": "{}"},
+    ]
+    async with serving(*(answer(200, json.dumps(one).encode()) for one in said)) as server:
+        market = await connected(tmp_path, server.url)
+
+        found = (await market.status([OFFER]))[OFFER.offer_id]
+
+        assert (found.status, found.receipt, found.accepted_mw) == (status, "t-1", Decimal(0))
         await market.close()
 
 

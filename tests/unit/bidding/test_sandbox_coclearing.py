@@ -96,6 +96,12 @@ def test_spin_serves_as_non_spin_where_that_is_cheaper() -> None:
     assert (found.prices["spin"], found.prices["non-spin"]) == (Decimal(4), Decimal(4))
 
 
+def test_spin_that_serves_as_non_spin_has_a_price_though_none_is_wanted_as_such() -> None:
+    found = cleared([bid("A", "spin", "0.5", "4")], non_spin="0.2")
+
+    assert (sold(found, "A", "spin"), found.prices["spin"]) == ("0.20", Decimal(4))
+
+
 def test_non_spin_does_not_serve_as_spin() -> None:
     bids = [bid("A", "spin", "0.5", "40"), bid("B", "non-spin", "0.5", "3")]
 

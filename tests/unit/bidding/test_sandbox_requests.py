@@ -15,9 +15,10 @@ from bidding.sandbox.clearinghouse import accepted_steps
 from bidding.sandbox.entries import Outcome
 from bidding.sandbox.journal import Journal
 from bidding.sandbox.rules import Shape
+from bidding.sandbox.scoring import RESPONSES
 from bidding.sandbox.settings import SandboxSettings
 from bidding.sandbox.venue import Venue
-from bidding.sandbox.wire import CancelBody, OfferBody, ShortfallBody
+from bidding.sandbox.wire import CancelBody, MeterBody, OfferBody, Reading, ResponseBody, ShortfallBody
 
 HOUR = timedelta(hours=1)
 
@@ -354,11 +355,18 @@ def did(market: Venue) -> None:
     market.cancel(CancelBody(offer_id="back"), EARLY)
     market.clear(GATE)
     shortfall(market, "0.1", GATE)
+    minute = Reading(start=START, end=START + MINUTE, kwh=Decimal("1.5"))
+    market.take_meter("R", "b-1", MeterBody(readings=(minute,)), "2" * 64, START + MINUTE)
+    regulation = market.market.rules("reg-up")
+    assert regulation is not None
+    nothing = ResponseBody(mw=(Decimal(0),) * RESPONSES)
+    market.take_response("R", regulation, START, nothing, "3" * 64, now=START + HOUR * 2)
 
 
 def seen(market: Venue) -> object:
     """Return all that can be asked."""
-    late = START + HOUR
+    late = START + HOUR * 2
+    assert market.book.scores
     return (
         market.awards("R", late),
         market.dispatches("R", late),
@@ -367,6 +375,8 @@ def seen(market: Venue) -> object:
         market.audit(0, 0),
         [market.book.receipt(name) for name in ("spin", "energy", "fast", "reg", "gone", "back")],
         market.book.documents,
+        market.book.scores,
+        market.meter_status("R", "b-1"),
         market.shortfall_status("s-1"),
     )
 
