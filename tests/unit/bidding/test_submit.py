@@ -1,5 +1,6 @@
 """A document is applied once, whatever is lost: unknown outcomes are asked for, never sent again."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -399,6 +400,40 @@ async def test_what_a_dead_process_sent_has_arrived_one_in_flight_after_it_was_s
 
     assert clock.now() == NOON + timedelta(milliseconds=600)
     assert venue.calls == ["status", "status", "submit"]
+
+
+async def test_what_became_too_late_while_it_was_written_down_is_not_sent(tmp_path: Path) -> None:
+    """The machine sleeps between the append and the send, and wakes after the gate."""
+    clock, venue = WaitedClock.from_(NOON), ScriptedVenue()
+
+    def sleeps(document: Document, _events: list[OfferEvent]) -> None:
+        if isinstance(document, Sent):
+            clock.move(300)
+
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, clock, sleeps)
+        (record,) = await Submitter(venue, book, clock, QUICK).submit([OFFER])
+
+    assert record.state is OfferState.REJECTED
+    assert venue.calls == []
+
+
+async def test_a_request_without_an_answer_is_given_up_and_asked_about(tmp_path: Path) -> None:
+    """The venue holds the connection for ever; requests are given up after 20 ms of the machine's."""
+
+    class Holding(ScriptedVenue):
+        async def submit(self, document: bytes, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
+            await super().submit(document, offers, epoch)
+            await asyncio.Event().wait()
+            return ()
+
+    venue, clock = Holding(), WaitedClock.from_(NOON)
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, clock)
+        (record,) = await Submitter(venue, book, clock, patience(1, request_s=0.02)).submit([OFFER])
+
+    assert (record.state, record.unknowns) == (OfferState.ACCEPTED, 1)
+    assert venue.calls == ["submit", "status"]
 
 
 def test_an_unknown_outcome_of_old_is_still_one() -> None:
