@@ -1,7 +1,8 @@
 """
-The bidding process: what is tied to what. Four loops on one clock, none of which waits for another.
+The bidding process: what is tied to what. Five loops on one clock, none of which waits for another.
 
     offers    recover ─▶ build ─▶ check ─▶ journal ─▶ submit       fails closed: nothing new while an outcome is open
+    reconcile what stands there against what stands here; nothing new before the first time that all is answered
     intake    awards and instructions from the venue
     delivery  instruction ─▶ caps ─▶ signed leases ─▶ corrections
     settling  meter data ─▶ performance ─▶ statement ─▶ compare
@@ -14,25 +15,35 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bidding.agents import feed
+from bidding.agents.baselines import Baselines
 from bidding.agents.deliver import Delivery, Intake
+from bidding.agents.due import planned
 from bidding.agents.feed import World
+from bidding.agents.firm import FirmOffers
+from bidding.agents.firm_now import FirmNow
+from bidding.agents.gatekeeper import Gatekeeper
 from bidding.agents.history import History
-from bidding.agents.offer import Offering, planned
+from bidding.agents.offer import Offering, Strategy
+from bidding.agents.portfolio import PortfolioOffers
 from bidding.agents.publish import Outbox
+from bidding.agents.revise import Revising
 from bidding.agents.settle import Settling
 from bidding.agents.summary import summarise, write_summary
 from bidding.book import Book
-from bidding.markets import Connect, Market
+from bidding.journal import Journal
+from bidding.markets import Connect, Feature, Market
+from bidding.offers import Terms
 from bidding.performance import LookBack
 from bidding.products import Rules
-from bidding.settings import Settings
+from bidding.reconcile import Reconciler, Verdict
+from bidding.settings import FIRM, Settings
 from bidding.signing import Signer
 from bidding.standby import Primary, take_over
 from bidding.states import OVER, UNRESOLVED
@@ -86,7 +97,17 @@ async def _bid(settings: Settings) -> None:
         market = await _connected(connect, settings)
         stack.push_async_callback(market.close)
         rules = _rules(market, settings)
-        desk = Desk(settings, market, rules, primary=primary, book=book, world=world, signer=signer, sender=sender)
+        desk = Desk(
+            settings,
+            market,
+            rules,
+            journal=journal,
+            primary=primary,
+            book=book,
+            world=world,
+            signer=signer,
+            sender=sender,
+        )
         await _first_of(
             desk.work(),
             primary.run(),
@@ -99,15 +120,32 @@ async def _bid(settings: Settings) -> None:
         desk.close_books()
 
 
-def _rules(market: Market, settings: Settings) -> Rules:
-    """Return the rules of the product that is sold; raise `ConfigError` where they do not fit the site."""
-    name = settings.bidding.product
+def traded(market: Market, name: str) -> Rules:
+    """Return the rules of product *name*; raise `ConfigError` where the venue does not buy it."""
     if name not in market.products:
         raise ConfigError(f"[bidding] product {name!r} is not traded; have {', '.join(market.products) or 'none'}")
-    rules = market.products[name]
-    if rules.interval != settings.site.interval:
-        ours, theirs = settings.site.interval_s, rules.interval_s
+    return market.products[name]
+
+
+def strategy_of(
+    settings: Settings, products: Mapping[str, Rules], terms: Terms, *, book: Book, world: World, baselines: Baselines
+) -> Strategy:
+    """Return the strategy that the settings name."""
+    if settings.bidding.strategy != FIRM:
+        return PortfolioOffers(settings.bidding, products, terms, book=book, world=world, baselines=baselines)
+    if (rules := products.get(settings.bidding.product)) is None:
+        raise ConfigError("[bidding] strategy firm sells `product` only: add it to `products`, or name a strategy")
+    return FirmOffers(settings.bidding, rules, terms, book=book, world=world, baselines=baselines)
+
+
+def _rules(market: Market, settings: Settings) -> Rules:
+    """Return the rules of the product that is settled; raise `ConfigError` where they do not fit the site."""
+    rules = traded(market, settings.bidding.product)
+    ours, theirs = settings.site.interval_s, rules.interval_s
+    if Feature.STATEMENT in market.features and ours != theirs:
         raise ConfigError(f"[site] interval_s is {ours}, the venue settles intervals of {theirs} s")
+    if theirs % ours:
+        raise ConfigError(f"[site] interval_s is {ours}: intervals of {theirs} s are no multiple of it")
     return rules
 
 
@@ -167,6 +205,7 @@ class Desk:
         market: Market,
         rules: Rules,
         *,
+        journal: Journal,
         primary: Primary,
         book: Book,
         world: World,
@@ -174,21 +213,46 @@ class Desk:
         sender: Sender,
     ) -> None:
         bidding = settings.bidding
-        method = single.method(rules.baseline_method)
+        method = single.method(rules.baseline_method or bidding.baseline_method)
         look_back = LookBack(method.look_back.days, method.reach)
         history = History(bidding.archive, world, settings.site.interval, look_back)
-        self._settings, self._rules, self._book, self._world = settings, rules, book, world
+        self._settings, self._market, self._rules = settings, market, rules
+        self._book, self._world = book, world
         self._clock = settings.clock
-        self._submitter = Submitter(market, book, settings.clock, bidding.patience, primary)
-        self._offering = Offering(
+        self._reconciled = False
+        terms = bidding.terms(settings.site.name, settings.clock.speed)
+        products = {name: traded(market, name) for name in bidding.for_sale}
+        self._gate = Gatekeeper(
             bidding,
-            rules,
-            bidding.terms(settings.site.name, settings.clock.speed),
+            settings.site.name,
+            products,
+            journal=journal,
             book=book,
             world=world,
-            history=history,
+            clock=settings.clock,
+            window=terms.window,
+        )
+        self._gate.listen()
+        self._submitter = Submitter(
+            market,
+            book,
+            settings.clock,
+            bidding.patience,
+            primary,
+            closed=lambda: self._gate.closed(settings.clock.now()),
+        )
+        self._reconciler = Reconciler(market, book, self._submitter)
+        strategy = strategy_of(
+            settings, products, terms, book=book, world=world, baselines=Baselines(rules, method, book, history)
+        )
+        self._offering = Offering(strategy, market, gate=self._gate, book=book, submitter=self._submitter)
+        self._revising = Revising(
+            bidding,
+            market,
+            book=book,
             submitter=self._submitter,
-            method=method,
+            firm=FirmNow(bidding, lambda name: market.products[name], book=book, world=world, window=terms.window),
+            propose=lambda offers, now: self._offering.propose(offers, now, {}),
         )
         self._intake = Intake(bidding, market, book)
         self._delivery = Delivery(bidding, book=book, world=world, signer=signer, sender=sender, clock=settings.clock)
@@ -201,17 +265,29 @@ class Desk:
         span = timedelta(seconds=self._settings.bidding.poll_s)
         await _first_of(
             self._until_done(),
+            every(timedelta(seconds=self._settings.bidding.reconcile_s), self._clock, self._reconcile),
             every(span, self._clock, self._offer),
             every(span, self._clock, self._intake.tick),
             every(span, self._clock, self._delivery.tick),
-            every(span, self._clock, self._settling.tick),
+            every(span, self._clock, self._settle),
         )
 
     async def _offer(self, now: datetime) -> None:
-        """Offer only while nothing is open from before."""
+        """Offer only while nothing is open from before, and not before the venue agrees on what stands."""
         await self._submitter.poll()
-        if await self._submitter.recover():
+        if await self._submitter.recover() and self._reconciled:
             await self._offering.tick(now)
+            await self._revising.tick(now)
+
+    async def _reconcile(self, now: datetime) -> None:
+        if await self._submitter.recover():
+            lines = await self._reconciler.tick(now)
+            self._reconciled = self._reconciled or all(line.verdict is not Verdict.SILENT for line in lines)
+
+    async def _settle(self, now: datetime) -> None:
+        """Settle where the venue takes readings and writes statements; elsewhere that goes by other ways than ours."""
+        if {Feature.METER, Feature.STATEMENT} <= self._market.features:
+            await self._settling.tick(now)
 
     async def _until_done(self) -> None:
         span = timedelta(seconds=self._settings.bidding.poll_s)

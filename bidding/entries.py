@@ -40,10 +40,15 @@ class OfDocument(Document):
 
 
 class Held(Document):
-    """This offer waits for two people's approval; nothing of it has been written as intent."""
+    """These offers, one document, wait for people's approval; nothing of them has been written as intent."""
 
-    offer: Offer
-    reason: str
+    document: str
+    """`bidding.gate.approval.content_hash`: what people sign."""
+    offers: tuple[Offer, ...]
+    why: tuple[str, ...]
+    """The limits that it is above."""
+    needs: int
+    """So many people have to agree."""
 
 
 class Intent(Document):

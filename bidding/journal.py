@@ -29,13 +29,17 @@ from pydantic import BaseModel
 from bidding import fence, journal_file
 from bidding.chain import Action, Record, chained, check
 from bidding.fence import Lease
-from bidding.journal_file import clear, connect
+from bidding.journal_file import BUSY_S, clear, connect
 from pipeline.errors import ConfigError, FencedError
 
 INSERT = "INSERT INTO records (number, epoch, at, kind, payload, hash) VALUES (?, ?, ?, ?, ?, ?)"
 RECORDS = "SELECT number, epoch, at, kind, payload, hash FROM records ORDER BY number"
 ACTIONS = "SELECT number, at, who, kind, payload, hash FROM actions WHERE number >= ? ORDER BY number"
 LEASE = "SELECT epoch, holder, beat FROM lease"
+
+
+SILENT_BUSY_S = 0.5
+"""How long the lock of a primary that has stood still is waited for: others hold it for one fsync."""
 
 
 class HeldError(ConfigError):
@@ -76,7 +80,7 @@ def append_action(path: Path, at: datetime, who: str, kind: str, payload: Mappin
     """
     body = msgspec.Raw(_bytes(payload) if isinstance(payload, BaseModel) else msgspec.json.encode(payload))
     journal_file.prepare(path)
-    with clear(path), closing(connect(path)) as database, _transaction(database):
+    with clear(path), closing(connect(path, BUSY_S)) as database, _transaction(database):
         last = database.execute("SELECT number, hash FROM actions ORDER BY number DESC LIMIT 1").fetchone()
         number, previous = last or (0, "")
         action = Action(number=number + 1, at=at, who=who, kind=kind, payload=body, hash="")
@@ -98,6 +102,8 @@ class Journal:
         """What was there when it was opened."""
         self.epoch = 0
         """The fencing epoch of this process."""
+        self.after_silence = False
+        """Whether the process before this one may still be there, and only was not heard of."""
         self.beaten_s = 0.0
         """When the lease was last known to be ours, by `fence.up_s`."""
         self._silent = silent
@@ -112,9 +118,10 @@ class Journal:
         """Make and check the file, take the lease, read; raise `HeldError` while another process holds it."""
         journal_file.prepare(self.path)
         with clear(self.path):
-            self._database = connect(self.path)
+            self._database = connect(self.path, SILENT_BUSY_S if self._silent else BUSY_S)
             try:
                 self._take()
+                self._database.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
             except BaseException:
                 self._database.close()
                 raise
@@ -130,13 +137,14 @@ class Journal:
         began_s = fence.up_s()
         with _transaction(self._database):
             lease = _lease(self._database)
-            if lease.holder and lease != self._silent and not fence.is_dead(lease.holder):
+            lives = bool(lease.holder) and not fence.is_dead(lease.holder)
+            if lives and lease != self._silent:
                 raise HeldError(f"another bidding process holds {self.path}; one process sells one resource")
             records = _records(self._database, self.path)
             _actions(self._database, self.path, 0)
             taken = (lease.epoch + 1, fence.me(), lease.beat + 1)
             self._database.execute("UPDATE lease SET epoch = ?, holder = ?, beat = ?", taken)
-        self.beaten_s = began_s
+        self.beaten_s, self.after_silence = began_s, lives
         self.epoch, self.records = lease.epoch + 1, records
         self._last = records[-1] if records else None
 
@@ -189,7 +197,7 @@ def _bytes(payload: BaseModel | msgspec.Struct) -> bytes:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    with clear(path), closing(connect(path, read_only=True)) as database:
+    with clear(path), closing(connect(path, BUSY_S, read_only=True)) as database:
         yield database
 
 

@@ -58,6 +58,8 @@ class Ledger:
     shortfalls: dict[str, Shortfall] = field(default_factory=dict)
     told: dict[str, Told] = field(default_factory=dict)
     """By shortfall: that the venue has heard of it."""
+    held_once: dict[str, Held] = field(default_factory=dict)
+    """By content hash: every document that ever waited for approval."""
     explained: dict[str, Explained] = field(default_factory=dict)
     """By offer, or by document: the newest."""
     performance: dict[str, Performance] = field(default_factory=dict)
@@ -119,6 +121,8 @@ class Ledger:
                 self.shortfalls[document.shortfall_id] = document
             case Told():
                 self.told[document.shortfall_id] = document
+            case Held():
+                self.held_once[document.document] = document
             case Explained():
                 self.explained[document.offer_id or document.document_id] = document
             case _:
@@ -128,13 +132,16 @@ class Ledger:
         """Move the document to the venue that *document* is about."""
         if isinstance(document, Intent):
             ids = tuple(offer.offer_id for offer in document.offers)
-            self.documents[document.document_id] = DocumentRecord(document.document_id, ids, document.content)
+            self.documents[document.document_id] = DocumentRecord(
+                document.document_id, ids, document.content, attempts=self._attempts(document.document_id)
+            )
             self._open[document.document_id] = None
         elif isinstance(document, Withdrawal):
-            known = self.documents.get(document.document_id)
-            attempts = known.attempts if known else 0
             self.documents[document.document_id] = DocumentRecord(
-                document.document_id, document.offer_ids, withdraws=True, attempts=attempts
+                document.document_id,
+                document.offer_ids,
+                withdraws=True,
+                attempts=self._attempts(document.document_id),
             )
             self._open[document.document_id] = None
         elif type(document) in STEP and (known := self.documents.get(getattr(document, "document_id", ""))):
@@ -142,6 +149,10 @@ class Ledger:
             self.documents[known.document_id] = replace(known, state=STEP[type(document)], attempts=attempts)
             if isinstance(document, Refused):
                 self._open.pop(known.document_id, None)
+
+    def _attempts(self, document_id: str) -> int:
+        known = self.documents.get(document_id)
+        return known.attempts if known else 0
 
     def _close(self, moved: Iterable[OfferRecord]) -> None:
         """Let go of the documents that the offers' answers have settled."""
@@ -160,7 +171,8 @@ class Ledger:
     def _after(self, document: Document) -> list[OfferRecord]:
         """Return the offers that *document* is about, as it leaves them."""
         if isinstance(document, Held):
-            return [OfferRecord(document.offer, state=OfferState.HELD, detail=document.reason)]
+            reason = "; ".join(document.why)
+            return [OfferRecord(offer, state=OfferState.HELD, detail=reason) for offer in document.offers]
         if isinstance(document, Intent):
             return [self._meant(offer, document.document_id) for offer in document.offers]
         if isinstance(document, Statement):
@@ -225,9 +237,14 @@ class Ledger:
         return [record for record in self.offers.values() if record.state in UNRESOLVED]
 
     @property
-    def held(self) -> list[OfferRecord]:
-        """The offers that wait for approval."""
-        return [record for record in self.offers.values() if record.state is OfferState.HELD]
+    def held(self) -> dict[str, Held]:
+        """The documents that wait for approval, by content hash."""
+        waiting = {record.offer.offer_id for record in self.offers.values() if record.state is OfferState.HELD}
+        return {
+            name: held
+            for name, held in self.held_once.items()
+            if all(offer.offer_id in waiting for offer in held.offers)
+        }
 
     @property
     def highest_seq(self) -> int:

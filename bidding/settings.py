@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from bidding.capacity import ORDER, Window
+from bidding.gate.settings import Approvers, Collars, Limits, Obligation, Quality
 from bidding.offers import Terms
 from bidding.pricing import TierCost
 from bidding.submit import Patience
@@ -19,6 +20,9 @@ from pipeline.settings import ClockSection, Kafka, Positive, Section, Site, load
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+
+FIRM = "firm"
+"""The strategy that needs no forecast: all firm power of one product, at cost plus margin."""
 
 #: Assumptions to be replaced by the owner's own: preemptible training is mostly late, not lost; batch inference is
 #: half deferrable; an interactive token not served is lost and credited to the customer.
@@ -41,7 +45,32 @@ class Bidding(Section, frozen=True, kw_only=True):
     venue: str = "sandbox"
     """Plug-in name; the venue's own settings are in ``[venue.NAME]``."""
     product: str = "energy-dr"
-    """What is sold there, by the venue's name for it."""
+    """What is sold there, by the venue's name for it; dispatches of it are settled."""
+    products: tuple[str, ...] = ()
+    """What a portfolio is made of, by the venue's names; empty: `product` alone."""
+    strategy: str = FIRM
+    """`firm`: all firm power of `product` at cost plus margin; others are plug-ins in bidding/portfolio/strategies."""
+    forecast: str = ""
+    """CSV of price scenarios, see bidding/forecast.py; a portfolio strategy offers nothing without."""
+    risk_weight: Share = 0.2
+    """λ: a portfolio is worth (1 − λ) × its expected value + λ × its CVaR."""
+    tail: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
+    """CVaR is the mean of the worst 1 − `tail` of outcomes."""
+    deferrable_mwh: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Energy that may be let go per local day, all products together; left out: as long as the power is firm."""
+    ramp_kw_per_s: NotNegative = 0
+    """How fast load comes down; 0: all that is firm within `ramp_lead_s`."""
+    recovery_s: NotNegative = 0
+    """Rest of the site between two reductions."""
+
+    halt_file: str = "var/halt"
+    """While this file is there nothing leaves; its first line may say ``NAME: REASON``. Empty: no such switch."""
+    limits: Limits = msgspec.field(default_factory=Limits)
+    collars: Collars = msgspec.field(default_factory=Collars)
+    quality: Quality = msgspec.field(default_factory=Quality)
+    approvers: Approvers = msgspec.field(default_factory=dict)
+    obligations: tuple[Obligation, ...] = ()
+
     journal: str = "var/bidding.journal"
     """Everything that was sent, received and decided; a process with the same journal goes on from it, or stands by."""
     takeover_s: Annotated[float, msgspec.Meta(ge=1)] = 10
@@ -70,6 +99,8 @@ class Bidding(Section, frozen=True, kw_only=True):
     """Machine seconds: at least the spacing of capacity messages plus jitter (see bidding/capacity.py)."""
     max_age_s: Positive = 10
     """Capacity older than this is no capacity."""
+    baseline_method: str = "caiso-10-in-10"
+    """What deliveries are held against where the product names no baseline, as reserves mostly do."""
     margin: Share = 0.1
     """On top of cost."""
     tiers: dict[str, TierCost] = msgspec.field(default_factory=lambda: dict(TIER_COSTS))
@@ -86,6 +117,14 @@ class Bidding(Section, frozen=True, kw_only=True):
     in_flight_s: Positive = 1
     """Between two questions before the venue's "never saw it" is believed."""
 
+    revise_deadband: Share = 0.05
+    """Share of what is promised by which less may be there before the offer is revised down, or the venue told."""
+    revise_wait_s: NotNegative = 15
+    """For so long less has to be there before anything is revised, withdrawn or told: one late message is no loss."""
+    most_raises: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """How often one offer may be revised upward."""
+    reconcile_s: Positive = 30
+    """Between two comparisons of what the venue holds with what we hold."""
     request_s: Positive = 10
     """The machine's time after which a request is given up; "never saw it" is not believed sooner after a start."""
 
@@ -110,6 +149,16 @@ class Bidding(Section, frozen=True, kw_only=True):
         """Raise `ValueError` for spans that contradict each other: whoever reads the settings names the line."""
         if self.release_s > self.lease_s / 4:
             raise ValueError(f"release_s {self.release_s:g} is more than a quarter of lease_s {self.lease_s:g}")
+
+    @property
+    def for_sale(self) -> tuple[str, ...]:
+        """The products that are offered, by the venue's names."""
+        return self.products or (self.product,)
+
+    @property
+    def tiers_for_sale(self) -> tuple[Tier, ...]:
+        """The tiers that may be let go, in the order in which they are."""
+        return tuple(tier for tier in ORDER if tier.value in self.tiers)
 
     @property
     def plan_start(self) -> datetime | None:

@@ -31,6 +31,9 @@ STANDING = UNRESOLVED | TAKEN | {OfferState.PENDING}
 #: The interval has been cleared: no answer to the offer moves it back.
 CLEARED = frozenset({OfferState.AWARDED, OfferState.NOT_AWARDED, OfferState.DISPATCHED, OfferState.SETTLED})
 
+#: These bind us, or will once people agree.
+BINDING = STANDING | {OfferState.HELD, OfferState.AWARDED, OfferState.DISPATCHED}
+
 #: These promise nothing to anybody.
 OVER = frozenset({OfferState.REJECTED, OfferState.SUPERSEDED, OfferState.WITHDRAWN, OfferState.CANCELLED})
 

@@ -7,14 +7,14 @@ Send documents so that each is applied once, whatever gets lost on the way.
                                  └── sent ◀───┴─▶ absent, twice: send again, before the gate only
 
 An unknown outcome is resolved by asking, never by sending again. Absence is believed when the venue says so twice,
-one `in_flight` apart, and not before every request of an earlier process has ended: it may still be under way when the
-first question is answered. A newer revision waits until what went before it under the same key is resolved, so that a
-late older one cannot overwrite it.
+one `in_flight` apart, because the request may still be under way when the first question is answered; what an earlier
+process sent, once `in_flight` has passed since that one ended. A newer revision waits until what went before it under
+the same key is resolved, so that a late older one cannot overwrite it.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -56,14 +56,25 @@ class Submitter:
     """One venue's outbox; the journal remembers, this only drives."""
 
     def __init__(
-        self, market: Market, book: Book, clock: Clock, patience: Patience, primary: Primary | None = None
+        self,
+        market: Market,
+        book: Book,
+        clock: Clock,
+        patience: Patience,
+        primary: Primary | None = None,
+        *,
+        closed: Callable[[], str] = lambda: "",
     ) -> None:
+        """Take *closed* to say why nothing may leave, empty where it may; withdrawals always may."""
         self._market = market
         self._book = book
         self._clock = clock
         self._patience = patience
         self._primary = primary
+        self._closed = closed
         self._locks: WeakValueDictionary[Key | str, asyncio.Lock] = WeakValueDictionary()
+        self._sent_here: set[str] = set()
+        """Documents that this process has sent, and no earlier one since."""
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def submit(self, offers: Iterable[Offer]) -> list[OfferRecord]:
@@ -89,6 +100,17 @@ class Submitter:
         await _all(self._recover(document) for document in self._book.ledger.open_documents)
         return not self._book.ledger.open_documents
 
+    async def send_again(self, offers: Sequence[Offer]) -> None:
+        """
+        Send one document's *offers*, which the venue had accepted and holds no more, while their gates are open.
+
+        Whoever calls holds their keys. Nothing is sent unless the venue, asked twice more, does not know them.
+        """
+        open_still = [offer for offer in offers if not self._gate_closed(offer)]
+        if open_still:
+            meant = self._meant(open_still)
+            await self._resolve(meant)
+
     async def poll(self) -> None:
         """Ask once what the venue has judged of the offers that are pending before their interval starts."""
         now = self._clock.now()
@@ -101,7 +123,7 @@ class Submitter:
             self._take(await self._ask(document) or {})
 
     async def _submit(self, offers: Sequence[Offer]) -> None:
-        async with self._alone_with(offers):
+        async with self.alone_with(offers):
             states = {offer.offer_id: self._book.ledger.offers.get(offer.offer_id) for offer in offers}
             new = [o for o in offers if (known := states[o.offer_id]) is None or known.state is OfferState.HELD]
             if new and await self._clear_the_way(new):
@@ -109,7 +131,7 @@ class Submitter:
             await self._resolve_all(offers)
 
     async def _withdraw(self, offers: Sequence[Offer], reason: str) -> None:
-        async with self._alone_with(offers):
+        async with self.alone_with(offers):
             if not await self._clear_the_way(offers):
                 return
             names = tuple(o.offer_id for o in offers if self._record(o.offer_id).state in TAKEN | {OfferState.PENDING})
@@ -121,11 +143,11 @@ class Submitter:
 
     async def _recover(self, document: DocumentRecord) -> None:
         offers = [self._record(name).offer for name in document.offer_ids]
-        async with self._alone_with(offers):
+        async with self.alone_with(offers):
             await self._resolve_all(offers)
 
     @asynccontextmanager
-    async def _alone_with(self, offers: Iterable[Offer]) -> AsyncIterator[None]:
+    async def alone_with(self, offers: Iterable[Offer]) -> AsyncIterator[None]:
         """Hold the keys of *offers*: one document under way for each."""
         async with AsyncExitStack() as stack:
             for key in sorted({key_of(offer) for offer in offers}):
@@ -181,9 +203,16 @@ class Submitter:
 
     async def _still_absent(self, name: str, offers: Sequence[Offer]) -> bool:
         """Return whether the venue says so again, once nothing that was sent before can still be under way."""
-        earlier_s = self._primary.earlier_requests_end_in(self._patience.request_s) if self._primary else 0.0
-        await self._clock.sleep(max(self._patience.in_flight, self._clock.span(earlier_s)))
+        await self._clock.sleep(self._under_way_for(name))
         return await self._ask_about(name, offers) == offers
+
+    def _under_way_for(self, name: str) -> timedelta:
+        """Return how much longer a request with document *name* may be under way."""
+        in_flight = self._patience.in_flight
+        if self._primary is None or name in self._sent_here:
+            return in_flight
+        in_flight_s = self._clock.wall_seconds(in_flight)
+        return self._clock.span(self._primary.earlier_requests_end_in(self._patience.request_s, in_flight_s))
 
     async def _again(self, name: str, absent: Sequence[Offer]) -> None:
         """Send what the venue never saw; only that, where it saw the rest."""
@@ -228,6 +257,8 @@ class Submitter:
             rest = [offer for offer in offers if offer not in late]
             if rest:
                 await self._send(self._meant(rest))
+        elif offers and not document.withdraws and (why := self._closed()):
+            self._book.write(Refused(document_id=document.document_id, reason=why))
         elif offers:
             async with self._slots:
                 await self._send_now(document, offers)
@@ -236,6 +267,7 @@ class Submitter:
         """Say on disk that the document goes out, then send it: once, and only while we are the primary."""
         name = document.document_id
         self._book.write(Sent(document_id=name, attempt=document.attempts + 1))
+        self._sent_here.add(name)
         if self._primary:
             self._primary.check()
         if self._late(offers):  # the append may have taken long, or the machine have slept

@@ -15,18 +15,19 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from pydantic import ValidationError
+import msgspec
 
 from bidding.agents.feed import World
 from bidding.book import Book
 from bidding.capacity import Window, firm_kw
-from bidding.gate.control import Control, Halted, Source, action
+from bidding.gate.control import Control, Halted, Source
 from bidding.gate.halt_file import file_halt
 from bidding.gate.judge import Decision, Outgoing, halted, judge
+from bidding.gate.log import control_of
 from bidding.gate.quality import Trust, observe
-from bidding.gate.settings import approver_keys
+from bidding.gate.settings import Quality, approver_keys
 from bidding.gate.situation import Counters, Flexibility, Situation
-from bidding.journal import Journal
+from bidding.journal import Journal, append_action
 from bidding.products import Rules
 from bidding.settings import Bidding
 from bidding.states import BINDING, TAKEN
@@ -61,9 +62,11 @@ class Gatekeeper:
         self._settings, self._site, self._products = settings, site, products
         self._journal, self._book, self._world, self._clock = journal, book, world, clock
         self._window = window
+        self._quality = paced(settings.quality, clock.speed)
         self._keys = approver_keys(settings.approvers)
         self._control = Control()
         self._trust = Trust()
+        self._signalled: Halted | None = None
         self._read = 0
         self._said = ""
         self.reference: Reference = {}
@@ -74,26 +77,28 @@ class Gatekeeper:
         signal.signal(signal.SIGUSR1, self._on_signal)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        at = self._clock.now()
-        self._control = self._control.apply(Halted(by="signal", at=at, why=f"signal {number}", source=Source.SIGNAL))
+        """Halt now, in memory; `look` writes it down, so that a restart knows it and `resume` lifts it."""
+        why = f"signal {signal.Signals(number).name}"
+        self._signalled = Halted(by="signal", at=self._clock.now(), why=why, source=Source.SIGNAL)
+        self._control = self._control.apply(self._signalled)
 
     def look(self, now: datetime) -> None:
         """Take in what people and telemetry have said by *now*; said in the log when it changes."""
+        if (said := self._signalled) is not None:
+            append_action(self._journal.path, said.at, said.by, said.kind, said)
+            self._signalled = None
         self._take_actions()
-        observed = observe(self._world.capacity, now, self._settings.quality)
-        self._trust = self._trust.after(observed, self._settings.quality)
+        observed = observe(self._world.capacity, now, self._quality)
+        self._trust = self._trust.after(observed, self._quality)
         text = self.closed(now)
         if text != self._said:
             log.warning("%s", f"nothing leaves: {text}" if text else "the gate is open")
         self._said = text
 
     def _take_actions(self) -> None:
-        for record in self._journal.actions(self._read):
-            self._read = record.number
-            try:
-                self._control = self._control.apply(action(bytes(record.payload)))
-            except ValidationError as error:
-                log.warning("action %d passed over: %s", record.number, error.errors()[0]["msg"])
+        actions = self._journal.actions(self._read)
+        self._control = control_of(actions, self._control)
+        self._read = actions[-1].number if actions else self._read
 
     def closed(self, now: datetime) -> str:
         """Return why nothing at all may leave, empty where the gate is open; looks at the switches anew."""
@@ -107,7 +112,12 @@ class Gatekeeper:
 
     def _situation(self, now: datetime, new: Sequence[Offer] = ()) -> Situation:
         records = list(self._book.ledger.offers.values())
-        bound = tuple(r.offer for r in records if r.state in BINDING and r.offer.interval.end > now)
+        judged = {offer.offer_id for offer in new}  # what is held is judged again, and not against itself
+        bound = tuple(
+            r.offer
+            for r in records
+            if r.state in BINDING and r.offer.interval.end > now and r.offer.offer_id not in judged
+        )
         venue = next(iter(self._products.values())).venue if self._products else ""
         return Situation(
             now=now,
@@ -156,8 +166,16 @@ class Gatekeeper:
         return Interval(offer.interval.start, offer.interval.start + longest)
 
     def _counted(self, now: datetime) -> Counters:
-        """Return how many offers were made lately: by the instant of their making, so that a restart changes nothing."""
+        """Return how many offers were made lately; by when they were made, so that a restart changes nothing."""
         made = [record.offer.as_of for record in self._book.ledger.offers.values() if record.state is not HELD]
         return Counters(
             last_minute=sum(now - MINUTE < at <= now for at in made), today=sum(now - DAY < at <= now for at in made)
         )
+
+
+def paced(quality: Quality, speed: float) -> Quality:
+    """Return *quality* for a clock of that *speed*: capacity is published by the machine's time."""
+    faster = max(1.0, speed)
+    return msgspec.structs.replace(
+        quality, reducing_age_s=quality.reducing_age_s * faster, halted_age_s=quality.halted_age_s * faster
+    )

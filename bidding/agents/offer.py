@@ -1,139 +1,131 @@
-"""When to offer: every planned interval, before its gate, as soon as capacity and history carry it."""
+"""
+From what a strategy wants to what leaves: one gate for new offers, held ones and revisions.
+
+    strategy ─▶ offers ─▶ documents ─▶ judge ─┬─▶ leaves: submit
+                 held documents, again ──┘    ├─▶ held: kept until two people agree
+                                              └─▶ refused: said once, kept as a finding
+"""
 
 import logging
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
 
-from bidding.agents.feed import World
-from bidding.agents.history import History
+from bidding.agents.gatekeeper import Gatekeeper
 from bidding.book import Book
 from bidding.capacity import Finding
-from bidding.offers import NoOffer, Terms, build
-from bidding.performance import baseline_of, calendar_of, events
-from bidding.products import Rules
-from bidding.rules import check
-from bidding.settings import Bidding
+from bidding.entries import Explained, Held, Refused
+from bidding.gate import judge
+from bidding.gate.judge import Decision, Outgoing
+from bidding.markets import Market
+from bidding.offers import NoOffer
 from bidding.submit import Submitter
-from pipeline.cbl.single import Baseline, Method
 from pipeline.errors import InsufficientDataError
-from pipeline.interval import Interval, floor
+from pipeline.interval import Interval
 from pipeline.messages.market import Offer
 
 log = logging.getLogger("bidding.offer")
 
 
-def planned(settings: Bidding, rules: Rules) -> list[Interval]:
-    """Return the intervals that the settings name, none where every interval is meant."""
-    if settings.plan_start is None or not settings.intervals:
-        return []
-    first = Interval(settings.plan_start, settings.plan_start + rules.interval)
-    return list(Interval(first.start, first.start + settings.intervals * rules.interval).split(rules.interval))
+class Strategy(Protocol):
+    """What is offered, and when."""
 
+    insufficient: InsufficientDataError | None
+    """What history lacks, while it does."""
 
-def candidates(settings: Bidding, rules: Rules, now: datetime) -> Iterator[Interval]:
-    """Yield the intervals that may be offered at *now*: the gate is open, its margin not yet begun."""
-    margin, lead = timedelta(seconds=settings.gate_margin_s), timedelta(seconds=settings.offer_lead_s)
-    nearest = floor(now + timedelta(seconds=rules.gate_closure_s), rules.interval)
-    furthest = nearest + lead + 2 * rules.interval
-    upcoming = Interval(nearest, floor(furthest, rules.interval)).split(rules.interval)
-    for interval in planned(settings, rules) or upcoming:
-        begun = settings.plan_start is None or interval.start >= settings.plan_start
-        opens = max(rules.gate_opens(interval), rules.gate_closes(interval) - lead)
-        if begun and opens <= now < rules.gate_closes(interval) - margin:
-            yield interval
+    async def due(self, now: datetime) -> Sequence[Offer | NoOffer | Explained]:
+        """Return what to offer at *now* of what is not offered yet, why, and why not."""
+        ...
 
 
 class Offering:
-    """Build, check and submit; what prevents an offer is said once and kept as a finding."""
+    """Judge and submit; what prevents an offer is said once and kept as a finding."""
 
     def __init__(
-        self,
-        settings: Bidding,
-        rules: Rules,
-        terms: Terms,
-        *,
-        book: Book,
-        world: World,
-        history: History,
-        submitter: Submitter,
-        method: Method,
+        self, strategy: Strategy, market: Market, *, gate: Gatekeeper, book: Book, submitter: Submitter
     ) -> None:
-        self._settings, self._rules, self._terms = settings, rules, terms
-        self._book, self._world, self._history, self._submitter = book, world, history, submitter
-        self._method = method
-        self._calendar = calendar_of(rules)
+        self._strategy, self._market = strategy, market
+        self._gate, self._book, self._submitter = gate, book, submitter
         self._why_not: dict[Interval, NoOffer] = {}
-        self._baselines: dict[Interval, tuple[object, Baseline]] = {}
-        self.insufficient: InsufficientDataError | None = None
 
     @property
     def findings(self) -> list[Finding]:
         """Why planned intervals were not offered."""
         return [finding for refusal in self._why_not.values() for finding in refusal.findings]
 
+    @property
+    def insufficient(self) -> InsufficientDataError | None:
+        """What history lacks, while it does."""
+        return self._strategy.insufficient
+
     async def tick(self, now: datetime) -> None:
-        """Offer what is due at *now*."""
-        ledger = self._book.ledger
-        for interval in candidates(self._settings, self._rules, now):
-            if not ledger.revision_of(self._settings.resource, self._rules.product, interval):
-                decision = self._decide(interval, now)
-                if isinstance(decision, NoOffer):
-                    self._say_why_not(decision)
-                else:
-                    await self._offer(decision)
+        """Offer what is due at *now*, and what people have agreed to since."""
+        self._gate.look(now)
+        await self._again(now)
+        wanted = await self._strategy.due(now)
+        for refusal in (one for one in wanted if isinstance(one, NoOffer)):
+            self._say_why_not(refusal)
+        reasons = {one.offer_id: one for one in wanted if isinstance(one, Explained)}
+        await self.propose([one for one in wanted if isinstance(one, Offer)], now, reasons)
 
-    def _decide(self, interval: Interval, now: datetime) -> Offer | NoOffer:
-        if self._world.whole_capacity is None:
-            return NoOffer(interval, (Finding("halted", "no capacity message yet"),))
-        try:
-            baseline_kw = self.baseline_kw(interval, now)
-        except InsufficientDataError as error:
-            self.insufficient = error
-            self._history.reload(now)
-            return NoOffer(interval, (Finding("baseline", str(error)),))
-        self.insufficient = None
-        decision = build(
-            list(self._world.capacity), baseline_kw, self._rules, interval=interval, terms=self._terms, now=now
-        )
-        if isinstance(decision, NoOffer):
-            return decision
-        margin = timedelta(seconds=self._settings.gate_margin_s)
-        refusals = check(decision, self._rules, now, self._book.ledger.taken, margin)
-        if refusals:
-            return NoOffer(interval, tuple(Finding(refusal.rule, refusal.detail) for refusal in refusals))
-        return decision
+    async def propose(self, offers: Sequence[Offer], now: datetime, reasons: Mapping[str, Explained]) -> None:
+        """Let through the gate what may leave of *offers*, document by document."""
+        documents = [Outgoing(document, self._market.encode(document)) for document in self._market.documents(offers)]
+        decisions = self._gate.judge(documents, now) if documents else ()
+        leaving: list[Offer] = []
+        for decision in decisions:
+            if not isinstance(decision, judge.Refused):
+                for offer in decision.offers:
+                    if offer.offer_id in reasons:
+                        self._book.write(reasons[offer.offer_id])
+            leaving += self._kept(decision)
+        await self._submit(leaving)
 
-    def baseline_kw(self, interval: Interval, now: datetime) -> float:
-        """Return the baseline of *interval* as known at *now*, as part of the event it would belong to."""
-        taken = [offer.interval for offer in self._book.ledger.taken]
-        event = next(run for run in events([*taken, interval], self._calendar) if interval.start in run)
-        return self._baseline(event, now).over(interval)[1]
+    async def _again(self, now: datetime) -> None:
+        """Judge what waits for people anew: it leaves once they agree, and is over once its gate has closed."""
+        waiting = list(self._book.ledger.held.values())
+        outgoing = [Outgoing(held.offers, self._market.encode(held.offers)) for held in waiting]
+        leaving: list[Offer] = []
+        for decision in self._gate.judge(outgoing, now) if outgoing else ():
+            if isinstance(decision, judge.Leaves):
+                log.info("document %s leaves: %s agreed", decision.document[:12], ", ".join(decision.approved_by))
+                leaving += decision.offers
+            elif isinstance(decision, judge.Refused) and not self._gate.closed(now):
+                for offer in decision.offers:
+                    self._book.write(Refused(offer_id=offer.offer_id, reason=str(decision)))
+        await self._submit(leaving)
 
-    def _baseline(self, event: Interval, now: datetime) -> Baseline:
-        """Return *event*'s baseline, computed again only when what it rests on has changed: it takes some 50 ms."""
-        awards = tuple(self._book.ledger.awards.values())
-        rests_on = (self._history.version, len(awards))
-        known, baseline = self._baselines.get(event, (None, None))
-        if baseline is None or known != rests_on:
-            readings = self._history.readings([event], self._calendar, now)
-            baseline = baseline_of(event, readings, awards, self._method, self._calendar)
-            rests_on = (self._history.version, len(awards))  # the first question reads the archive
-            self._baselines[event] = (rests_on, baseline)
-        return baseline
+    def _kept(self, decision: Decision) -> tuple[Offer, ...]:
+        """Return what of *decision* leaves; what waits is written down, what does not is said."""
+        match decision:
+            case judge.Leaves():
+                return decision.offers
+            case judge.Held():
+                why = tuple(map(str, decision.why))
+                self._book.write(
+                    Held(document=decision.document, offers=decision.offers, why=why, needs=decision.needs)
+                )
+                log.warning("%s; `firmwatt bid approve %s`", decision, decision.document[:12])
+            case judge.Refused():
+                for refusal in refusals_by_interval(decision):
+                    self._say_why_not(refusal)
+        return ()
 
-    async def _offer(self, offer: Offer) -> None:
-        (record,) = await self._submitter.submit([offer])
-        self._why_not.pop(offer.interval, None)
-        log.info(
-            "offer %s for %s: %s of %s MW at up to %s %s/MWh%s",
-            offer.offer_id[:8],
-            offer.interval.start.isoformat(),
-            record.state,
-            offer.quantity_mw,
-            offer.steps[-1].price_per_mwh,
-            offer.currency,
-            " (simulated)" if offer.simulated else "",
-        )
+    async def _submit(self, offers: Sequence[Offer]) -> None:
+        for record in await self._submitter.submit(offers) if offers else ():
+            offer = record.offer
+            self._why_not.pop(offer.interval, None)
+            log.info(
+                "offer %s of %s for %s: %s of %s MW at up to %s %s/MWh%s",
+                offer.offer_id[:8],
+                offer.product,
+                offer.interval.start.isoformat(),
+                record.state,
+                offer.quantity_mw,
+                offer.steps[-1].price_per_mwh,
+                offer.currency,
+                " (simulated)" if offer.simulated else "",
+            )
 
     def _say_why_not(self, refusal: NoOffer) -> None:
         known = self._why_not.get(refusal.interval)
@@ -141,3 +133,11 @@ class Offering:
         if known is None or [finding.name for finding in known.findings] != names:
             log.warning("nothing offered yet for %s: %s", refusal.interval.start.isoformat(), refusal)
         self._why_not[refusal.interval] = refusal
+
+
+def refusals_by_interval(decision: judge.Refused) -> Iterator[NoOffer]:
+    """Yield the refusal of a document as one finding list an interval: what is about no one offer is about all."""
+    for offer in decision.offers:
+        concerned = [r for r in decision.refusals if r.offer_id in {"", offer.offer_id}]
+        if concerned:
+            yield NoOffer(offer.interval, tuple(Finding(r.rule, f"{r.detail} [{r.source}]") for r in concerned))

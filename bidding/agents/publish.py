@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from bidding.entries import Intent
+from bidding.entries import Held, Intent
 from pipeline import market_topics
 from pipeline.kafka import Sender
 from pipeline.messages.market import Award, Dispatch, Document, OfferEvent, Performance, Statement
@@ -27,7 +27,7 @@ class Outbox:
 
     def take(self, document: Document, events: list[OfferEvent]) -> None:
         """Queue what of *document* is public, and the steps it caused."""
-        if isinstance(document, Intent):
+        if isinstance(document, Intent | Held):  # the desk sees what waits for it, too
             self._waiting.extend((market_topics.OFFERS, offer) for offer in document.offers)
         elif topic := TOPIC_OF.get(type(document)):
             self._waiting.append((topic, document))

@@ -18,7 +18,7 @@ COLOURS = ("#777777", "#1b6ca8", "#2f8f5b", "#c98a1b", "#8a4fa3", "#c0392b")
 
 
 def cumulative(lines: Sequence[Summary]) -> str:
-    """Return what each contestant had earned by every week's end, the years of one case one after the other."""
+    """Return what each contestant had earned by every week's end, one case."""
     rows = [
         {"day": day, "thousand": earned / 1000, "contestant": name}
         for name in _names(lines)
@@ -45,9 +45,9 @@ def _earned(lines: Sequence[Summary]) -> list[tuple[date, float]]:
 def frontier(lines: Sequence[Summary]) -> str:
     """Return mean value a day against the mean of the worst 5 % of days, a point a contestant, a panel a case."""
     rows = [
-        {"panel": f"{line.case} {line.year}", "cvar": line.cvar, "mean": line.mean, "contestant": line.contestant}
+        {"panel": line.case, "cvar": line.cvar, "mean": line.mean, "contestant": line.contestant}
         for line in lines
-        if line.contestant != FORESIGHT
+        if line.whole and line.contestant != FORESIGHT
     ]
     schema = {"panel": pl.String, "cvar": pl.Float64, "mean": pl.Float64, "contestant": pl.String}
     points = (

@@ -48,6 +48,7 @@ class Row:
     """The strategy could not answer, and another one did in its place."""
 
 
+DAYS_A_WEEK = 7
 Planner = Callable[[Contestant, Problem], Plan]
 
 
@@ -79,7 +80,7 @@ def problem(case: Case, day: date, hours: Sequence[Interval], seed: str) -> Prob
     return Problem(
         resource="simulated-site",
         site="simulated-site",
-        flexibility=forecast.flexibility(case.site, hours, gate),
+        flexibility=forecast.flexibility(case.site, hours_of(day, case.timezone), gate),
         prices=prices,
         products=case.products,
         timezone=case.timezone,
@@ -141,9 +142,6 @@ def check(rows: Sequence[Row], best: Outcome) -> None:
             )
 
 
-def by_year(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
-    """Return the rows by case and year, in their order."""
-    found: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row.case, row.day.year), []).append(row)
-    return found
+def apart(days: Sequence[date], weeks: int) -> tuple[date, ...]:
+    """Return the days of every so many ISO weeks, whole weeks, the same ones in every market."""
+    return tuple(day for day in days if (day.toordinal() - 1) // DAYS_A_WEEK % weeks == 0)

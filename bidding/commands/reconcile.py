@@ -29,9 +29,14 @@ async def _reconcile(config: Path, venue: str | None) -> int:
     book = ledger.fold(journal.read(Path(found.bidding.journal)))
     market = await plugins.load("bidding.markets", found.bidding.venue).connect(config, found.clock)
     try:
-        report = await reconcile.report(book, market, found.clock.now())
+        report = await reconcile.report(market, book, found.clock.now())
     finally:
         await market.close()
-    for line in report.lines:
-        say(line)
-    return 0 if report.agrees else 1
+    differ = [line for line in report if line.verdict is not reconcile.Verdict.SAME]
+    for line in differ:
+        say(
+            f"{line.offer.product} {line.offer.interval.start.isoformat()} {line.offer.offer_id[:8]}: {line.verdict}; "
+            f"ours: {line.ours}; theirs: {line.theirs}"
+        )
+    say(f"{len(report) - len(differ)} of {len(report)} standing offers agree with what {found.bidding.venue} holds")
+    return 1 if differ else 0

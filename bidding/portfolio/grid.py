@@ -63,13 +63,21 @@ class Room:
     steps: tuple[tuple[Step | None, ...], ...]
     """T, J; None where there is no such step."""
     energy_mwh: dict[tuple[int, Tier], float]
-    """By day of the plan and tier: what is left of the day's limit."""
+    """By day of the plan and tier: what is left of the day's limit…"""
+    called_mwh: tuple[float, ...] | None
+    """…and by day, what may be promised in all; None: no limit."""
 
 
 def unplannable(rules: Rules, interval_s: float) -> str:
     """Return why the product cannot be planned on a grid of *interval_s*, empty when it can."""
     if rules.trading is Trading.SEASON:
         return "is sold by the season, not by the hour"
+    if rules.sold:
+        return f"is not sold by offers for intervals: {rules.sold}"
+    if rules.per not in {"MWh", "MW-h"}:
+        return f"is priced per {rules.per}, not per hour"
+    if rules.symmetric:
+        return "is sold in both directions at once"
     if rules.interval_s > interval_s or interval_s % rules.interval_s:
         return f"trades in intervals of {rules.interval_s} s, the plan's are {interval_s:g} s"
     return ""
@@ -191,7 +199,8 @@ class Grid:
         spent = dict.fromkeys(((d, tier) for d in range(len(self.days)) for tier in Tier), 0.0)
         for t, row in enumerate(steps):
             self._fill(t, row, mw[t], spent)
-        limits = self.flexibility.energy_mwh
+        limits, most = self.flexibility.energy_mwh, self.flexibility.all_called_mwh
+        promised = [sum(spent[d, tier] for tier in Tier) for d in range(len(self.days))]
         energy = {(d, tier): limits[tier] - spent[d, tier] for d, tier in spent if tier in limits}
         return Room(
             mw=mw,
@@ -203,6 +212,7 @@ class Grid:
             ),
             steps=steps,
             energy_mwh={key: max(0.0, left) for key, left in energy.items()},
+            called_mwh=None if most is None else tuple(max(0.0, most - sold) for sold in promised),
         )
 
     def _row(self, interval: Interval) -> list[Step | None]:

@@ -34,8 +34,11 @@ class Levels:
 
 
 def max_steps(rules: Rules) -> int:
-    """Return how many steps a curve of the product may have."""
-    return 1 if rules.shape is Shape.SINGLE else rules.max_steps
+    """Return how many steps a curve of the product may have, by its own count and by the venue's count of points."""
+    if rules.shape is Shape.SINGLE:
+        return 1
+    points = rules.max_steps if rules.max_points is None else rules.max_points - rules.first_quantity_zero
+    return max(1, min(rules.max_steps, points))
 
 
 def least_price(rules: Rules, cost: Decimal, margin: Decimal) -> Decimal | None:
@@ -60,12 +63,12 @@ def standing_cost(grid: Grid, p: int, t: int, step: Step) -> Decimal:
     return max(Decimal(0), Decimal(repr(round(float(f.probability @ loss), 6))))
 
 
-def bins(prices: Floats, least: Decimal, rules: Rules) -> set[Decimal]:
-    """Return up to `BINS` of *prices* above *least*, at even ranks, in whole ticks not above them."""
+def bins(prices: Floats, least: Decimal, rules: Rules, count: int) -> set[Decimal]:
+    """Return up to *count* of *prices* above *least*, at even ranks, in whole ticks not above them."""
     above = np.unique(prices[np.isfinite(prices) & (prices > float(least))])
     if not len(above):
         return set()
-    ranks = np.unique(np.linspace(0, len(above) - 1, min(BINS, len(above))).round().astype(int))
+    ranks = np.unique(np.linspace(0, len(above) - 1, min(count, len(above))).round().astype(int))
     ticks = {
         (Decimal(repr(float(above[rank]))) / rules.price_tick).to_integral_value(ROUND_DOWN) * rules.price_tick
         for rank in ranks
@@ -106,6 +109,10 @@ def _least(grid: Grid, p: int, t: int, j: int) -> Decimal | None:
 
 
 def _candidates(clearing: Floats, least: tuple[Decimal | None, ...], rules: Rules) -> tuple[Decimal, ...]:
-    """Return the prices to choose from, lowest first."""
+    """Return the prices to choose from, lowest first: as many as the curve has steps, more only where it has one."""
     floors = {price for price in least if price is not None}
-    return tuple(sorted(floors | bins(clearing, min(floors), rules))) if floors else ()
+    if not floors:
+        return ()
+    spare = max_steps(rules) - len(floors)
+    count = BINS if max_steps(rules) == 1 else max(1, min(BINS, spare))
+    return tuple(sorted(floors | bins(clearing, min(floors), rules, count)))

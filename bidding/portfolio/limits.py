@@ -48,44 +48,38 @@ def runs(grid: Grid) -> Runs:
     )
 
 
-def counts_as_run(grid: Grid) -> Bools:
+def unbearable(grid: Grid, p: int) -> str:
     """
-    Return which products, P, reduce load whenever taken: energy, and reserves that may be called more than we can.
+    Return why the product is not for this resource at all, empty when it is.
 
-    A reserve whose venue itself leaves enough rest and calls no more often than the resource can bears being sold hour
-    after hour.
+    Energy is taken or not by price, which the plan can foresee by scenario. A reserve is called when the venue wants:
+    it is only sold where the venue's own rules leave the resource its rest, its number of calls and its longest run.
     """
-    flexibility = grid.flexibility
-    counts = []
-    for p, rules in enumerate(grid.rules):
-        rested = (rules.recovery_s or 0.0) >= flexibility.recovery_s
-        most = flexibility.max_calls_per_day
-        seldom = most is None or (rules.max_calls_per_day is not None and rules.max_calls_per_day <= most)
-        held = flexibility.max_run_s is None or (
-            rules.duration_s is not None and rules.duration_s <= flexibility.max_run_s
-        )
-        counts.append(bool(grid.energy[p] or (not grid.up[p] and not (rested and seldom and held))))
-    return np.array(counts, dtype=np.bool_)
+    flexibility, rules = grid.flexibility, grid.rules[p]
+    longest_s = flexibility.max_run_s
+    if grid.up[p]:
+        return ""
+    if longest_s is not None and grid.duration_h[p] * SECONDS_PER_HOUR > longest_s + TOLERANCE:
+        return f"a call may last {grid.duration_h[p]:g} h, the resource {longest_s / SECONDS_PER_HOUR:g} h"
+    if grid.energy[p]:
+        return ""
+    if (rules.recovery_s or 0.0) < flexibility.recovery_s:
+        return f"the venue leaves {rules.recovery_s or 0:g} s of rest, the resource needs {flexibility.recovery_s:g} s"
+    most = flexibility.max_calls_per_day
+    if most is not None and (rules.max_calls_per_day is None or rules.max_calls_per_day > most):
+        return f"the venue may call more often than {most} times a day"
+    return ""
 
 
 def promised_runs(grid: Grid) -> Bools:
-    """Return in which intervals, T, a promise already reduces load."""
-    counts = counts_as_run(grid)
-    if not len(grid.products):
-        return np.zeros(len(grid.intervals), dtype=np.bool_)
-    return np.asarray((grid.promised & counts[:, None]).any(axis=0))
+    """Return in which intervals, T, energy is already promised."""
+    return np.asarray((grid.promised & grid.energy[:, None]).any(axis=0))
 
 
 def response_min(grid: Grid) -> Floats:
     """Return the minutes, P, within which a product wants all of its power; energy has its interval."""
     spans = [rules.response_s if rules.response_s is not None else rules.interval_s for rules in grid.rules]
     return np.array(spans, dtype=np.float64) / SECONDS_PER_MINUTE
-
-
-def too_long(grid: Grid, p: int) -> bool:
-    """Tell whether one call of the product lasts longer than the resource can hold."""
-    longest_s = grid.flexibility.max_run_s
-    return longest_s is not None and grid.duration_h[p] * SECONDS_PER_HOUR > longest_s + TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -171,6 +165,10 @@ def _energy(use: Use, grid: Grid) -> Iterator[Bound]:
     """Energy of the day: what any scenario takes of energy products plus the worst of the day's reserves."""
     f = grid.forecast
     down = ~grid.up
+    for d, limit in enumerate(grid.room.called_mwh or ()):
+        promised = float(use.mw[down][:, grid.day == d].sum()) * grid.hours
+        name, where = "all promises of the day called", grid.days[d].isoformat()
+        yield Bound(name=name, where=where, used=promised, limit=limit, unit="MWh")
     for (d, tier), limit in sorted(grid.room.energy_mwh.items(), key=lambda item: (item[0][0], item[0][1].value)):
         of_tier = tier_steps(grid, tier) * (grid.day == d)[:, None]
         sold = (use.taken * of_tier[None, :, :, None]).sum(axis=2)
@@ -205,8 +203,7 @@ def _ramp(use: Use, grid: Grid) -> Iterator[Bound]:
 
 def patterns(use: Use, grid: Grid) -> Bools:
     """Return in which intervals load is reduced, one row for each different scenario."""
-    counts = counts_as_run(grid)
-    on = (use.taken[counts].sum(axis=(0, 2)) > 0).T | promised_runs(grid)[None, :]
+    on = (use.taken[grid.energy].sum(axis=(0, 2)) > 0).T | promised_runs(grid)[None, :]
     return np.unique(on, axis=0)
 
 

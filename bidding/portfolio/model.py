@@ -75,6 +75,8 @@ class Flexibility(Document):
     """In time order, without overlap; an interval that is missing has nothing to sell."""
     energy_mwh: Mapping[Tier, float] = Field(default_factory=dict)
     """Most that a tier may let go per local day, MWh: what can be caught up later. A tier left out is not bound."""
+    all_called_mwh: float | None = None
+    """Most that all promises of a local day may amount to if every one of them is called in full, MWh."""
     ramp_kw_per_min: float | None = None
     recovery_s: float = 0.0
     """Rest between the end of one reduction and the start of the next."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from bidding.portfolio.grid import Floats, Grid
 from bidding.portfolio.levels import Levels
-from bidding.portfolio.limits import TOLERANCE, bounds, broken, counts_as_run, runs, spans_of
+from bidding.portfolio.limits import TOLERANCE, bounds, broken, runs, spans_of, unbearable
 from bidding.portfolio.model import Note, Plan, Planned, PlannedStep, Problem, Step, is_up
 from bidding.portfolio.value import money, worth
 from pipeline.messages.telemetry import Tier
@@ -56,7 +56,12 @@ def offers_of(mw: Floats, grid: Grid, levels: Levels) -> tuple[Planned, ...]:
 def finish(strategy: str, offers: Iterable[Planned], grid: Grid, notes: Sequence[Note] = ()) -> Plan:
     """Return the plan: *offers* no larger than telemetry allows, valued on the problem's scenarios."""
     problem = grid.problem
-    told = [*grid.forecast.notes, *notes]
+    not_for_us = ((name, unbearable(grid, p)) for p, name in enumerate(grid.products))
+    told = [
+        *grid.forecast.notes,
+        *(Note(name="not planned", detail=f"{n}: {why}") for n, why in not_for_us if why),
+        *notes,
+    ]
     kept = tuple(offers)
     actual = grid
     if problem.reference is not None:
@@ -154,7 +159,7 @@ def _whole_runs(offers: Sequence[Planned], kept: list[Planned], actual: Grid) ->
     """Leave out what lies in a run of which an interval was lost, where runs are limited at all."""
     if not runs(actual).bind:
         return kept
-    counts = dict(zip(actual.products, counts_as_run(actual).tolist(), strict=True))
+    counts = dict(zip(actual.products, actual.energy.tolist(), strict=True))
     pairs = {(offer.product, offer.interval) for offer in kept}
     lost = {o.interval for o in offers if counts[o.product] and (o.product, o.interval) not in pairs}
     on = np.array([any(o.interval == i and counts[o.product] for o in offers) for i in actual.intervals])

@@ -11,264 +11,263 @@ Binary where a rule needs it: a product's minimum above its block; fewer steps t
 is offered, where runs, rests or calls are limited, because it decides in which scenarios the load is reduced at all.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import linopy
 import numpy as np
-import numpy.typing as npt
-import xarray as xr
 
 from bidding.portfolio.cells import mean_worth, most_mw
 from bidding.portfolio.grid import Bools, Floats, Grid
 from bidding.portfolio.levels import Levels, max_steps
-from bidding.portfolio.limits import Runs, counts_as_run, promised_runs, response_min, runs, tier_steps
+from bidding.portfolio.limits import Runs, promised_runs, response_min, runs, tier_steps
+from bidding.portfolio.rows import Ints, Rows, Terms, add, add_binary, sums
 from bidding.portfolio.value import states
 from pipeline.units import KW_PER_MW
 
-CELL = ("product", "interval", "step", "level")
 NUDGE = 1e-7
-"""Money per MW by which an earlier price level is preferred where it makes no difference: equal optima look alike."""
+"""Money per MW by which a lower price level is preferred where it makes no difference: equal optima look alike."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells that may be sold at all, one variable each: a flat axis N keeps linopy's arrays small."""
+
+    p: Ints
+    t: Ints
+    j: Ints
+    k: Ints
+    most: Floats
+    """MW."""
+    shape: tuple[int, ...]
+    """P, T, J, K."""
+
+    def of(self, values: Floats | Bools) -> Floats:
+        """Return the cells' part of *values*, P, T, J, K and more."""
+        return np.asarray(values[self.p, self.t, self.j, self.k], dtype=np.float64)
 
 
 @dataclass
 class Program:
-    """The program and the names of what is read back from it."""
+    """The program and what is needed to read it back."""
 
     model: linopy.Model
-    most: Floats
-    """P, T, J, K; upper bound of each cell, MW."""
+    cells: Cells
     minimum: Floats
     """P; the least a product takes, MW, where that is more than its block…"""
-    few: npt.NDArray[np.int64]
+    few: Ints
     """…and how many steps it takes, P, where the levels are more."""
     must_branch: bool
     """Runs are limited: only branching gets the binaries right."""
-    sizes: dict[str, int] = field(default_factory=dict)
 
 
-def array(values: Floats | Bools, *dims: str) -> xr.DataArray:
-    """Return *values* with named axes, which is how linopy lines them up."""
-    return xr.DataArray(values, dims=dims)
+def cells_of(most: Floats) -> Cells:
+    """Return the cells in which anything may be sold."""
+    p, t, j, k = np.nonzero(most > 0)
+    return Cells(p, t, j, k, most[p, t, j, k], most.shape)
 
 
 def build(grid: Grid, levels: Levels) -> Program:
     """Return the program of *grid* at the prices of *levels*."""
     model = linopy.Model()
-    most = most_mw(grid, levels)
-    coords = [range(size) for size in most.shape]
-    mw = model.add_variables(lower=0, upper=array(most, *CELL), coords=coords, dims=list(CELL), name="mw")
+    cells = cells_of(most_mw(grid, levels))
+    mw = add(model, "mw", len(cells.p), upper=cells.most)
     program = Program(
         model=model,
-        most=most,
+        cells=cells,
         minimum=np.array([float(r.min_mw) if r.min_mw > r.block_mw else 0.0 for r in grid.rules]),
         few=np.array([max_steps(rules) for rules in grid.rules], dtype=np.int64),
         must_branch=runs(grid).bind,
     )
-    _power(model, mw, grid)
-    _energy(model, mw, grid, levels)
-    _ramp(model, mw, grid)
-    _minimum(program, mw, grid)
-    _few_steps(program, mw)
+    put = Rows(model)
+    _power(put, cells, mw, grid)
+    _energy(put, cells, mw, grid, levels)
+    _ramp(put, cells, mw, grid)
+    _minimum(program, put, mw, grid)
+    _few_steps(program, put, mw)
     if program.must_branch:
-        _runs(program, mw, grid, levels)
+        _runs(program, put, mw, grid, levels)
     weight = grid.problem.risk_weight
-    nudge = -NUDGE * np.arange(most.shape[3], dtype=np.float64)
-    worth = (1 - weight) * mean_worth(grid, levels) + nudge[None, None, None, :]
-    objective = (array(worth, *CELL) * mw).sum()
+    worth = (1 - weight) * cells.of(mean_worth(grid, levels)) - NUDGE * cells.k
+    parts = [Terms(np.zeros_like(mw), mw, worth)]
     if weight > 0:
-        objective = objective + weight * _cvar(model, mw, grid, levels, most)
-    model.add_objective(objective, sense="max")
-    program.sizes = {"variables": model.nvars, "constraints": model.ncons}
+        parts += _cvar(put, cells, mw, grid, levels)
+    put.write()
+    model.add_objective(sums(model, 1, *parts).sum(), sense="max")
     return program
 
 
-def _power(model: linopy.Model, mw: linopy.Variable, grid: Grid) -> None:
-    """No power is sold twice: all products together at most what is there of each step."""
-    model.add_constraints(mw.sum(["product", "level"]) <= array(grid.room.mw, "interval", "step"), name="power")
-    caps = [(p, float(rules.max_mw)) for p, rules in enumerate(grid.rules) if rules.max_mw is not None]
-    if caps:
-        which = [p for p, _ in caps]
-        cap = array(np.array([most for _, most in caps]), "product").assign_coords(product=which)
-        model.add_constraints(mw.sel(product=which).sum(["step", "level"]) <= cap, name="most")
+def _power(put: Rows, cells: Cells, mw: Ints, grid: Grid) -> None:
+    """No power is sold twice: all products together at most what is there of each step; none above its most."""
+    intervals, steps = grid.room.mw.shape
+    put.limit(grid.room.mw.ravel(), Terms(cells.t * steps + cells.j, mw))
+    most = np.array([np.inf if rules.max_mw is None else float(rules.max_mw) for rules in grid.rules])
+    if np.isfinite(most).any():
+        put.limit(np.repeat(most, intervals), Terms(cells.p * intervals + cells.t, mw))
 
 
-def _energy(model: linopy.Model, mw: linopy.Variable, grid: Grid, levels: Levels) -> None:
+def _energy(put: Rows, cells: Cells, mw: Ints, grid: Grid, levels: Levels) -> None:
     """Keep within the day's limit what any scenario takes, and a reserve held for its duration on top of energy."""
-    f = grid.forecast
     down = ~grid.up
-    owed = f.called * grid.hours * down[:, None, None]
-    firm = owed * grid.energy[:, None, None]
+    owed = grid.forecast.called * grid.hours * down[:, None, None]
     held = grid.duration_h * (down & ~grid.energy)
-    for (d, tier), limit in sorted(grid.room.energy_mwh.items(), key=lambda item: (item[0][0], item[0][1].value)):
-        cells = tier_steps(grid, tier) * (grid.day == d)[:, None]
-        name = f"{d}_{tier.value}"
-        ready = model.add_variables(lower=0, name=f"ready_{name}")
-        hold = array(held[:, None, None, None] * cells[None, :, :, None], *CELL[:3], "level").isel(level=0, drop=True)
-        model.add_constraints((hold * mw).sum(["product", "step", "level"]) - ready <= 0, name=f"duration_{name}")
-        for which, share in (("called", owed), ("energy", firm)):
-            of = np.einsum("pts,ptks,tj->ptjks", share, levels.taken.astype(np.float64), cells)
-            spent = (array(of, *CELL, "scenario") * mw).sum(CELL)
-            model.add_constraints(
-                spent <= limit if which == "called" else spent + ready <= limit, name=f"{which}_{name}"
-            )
+    if grid.room.called_mwh is not None:
+        falls = down[cells.p]
+        put.limit(np.array(grid.room.called_mwh), Terms(grid.day[cells.t[falls]], mw[falls], grid.hours))
+    for (d, tier), most in sorted(grid.room.energy_mwh.items(), key=lambda item: (item[0][0], item[0][1].value)):
+        of_tier = tier_steps(grid, tier)[cells.t, cells.j] * (grid.day[cells.t] == d)
+        here = np.flatnonzero(of_tier)
+        if not len(here):
+            continue
+        labels = mw[here]
+        p, t, k = cells.p[here], cells.t[here], cells.k[here]
+        ready = add(put.model, f"ready_{d}_{tier.value}", 1, upper=np.inf)
+        by_hour = Terms(t, labels, held[p])
+        every = np.arange(len(grid.intervals))
+        put.limit(np.zeros(len(every)), by_hour, Terms(every, np.repeat(ready, len(every)), -1.0))
+        spent = np.unique((owed[p, t] * levels.taken[p, t, k]).T, axis=0)
+        firm = np.unique((owed[p, t] * levels.taken[p, t, k] * grid.energy[p, None]).T, axis=0)
+        put.limit(np.full(len(spent), most), *_dense(spent, labels))
+        rest = Terms(np.arange(len(firm)), np.repeat(ready, len(firm)))
+        put.limit(np.full(len(firm), most), *_dense(firm, labels), rest)
 
 
-def _ramp(model: linopy.Model, mw: linopy.Variable, grid: Grid) -> None:
+def _dense(coefficients: Floats, labels: Ints) -> tuple[Terms, ...]:
+    """Return rows in which most variables appear; zeros are left out."""
+    row, column = np.nonzero(coefficients)
+    return (Terms(row, labels[column], coefficients[row, column]),)
+
+
+def _ramp(put: Rows, cells: Cells, mw: Ints, grid: Grid) -> None:
     """All that is due within some minutes can be ramped in them."""
     ramp = grid.flexibility.ramp_kw_per_min
     if ramp is None:
         return
     minutes = response_min(grid)
-    total = mw.sum(["step", "level"])
     for up in (False, True):
         for within in sorted(set(minutes[grid.up == up].tolist())):
-            due = array(((minutes <= within) & (grid.up == up)).astype(np.float64), "product")
-            name = f"ramp_{'up' if up else 'down'}_{within:g}"
-            model.add_constraints((due * total).sum("product") <= ramp * within / KW_PER_MW, name=name)
+            due = np.flatnonzero((minutes <= within) & (grid.up == up))
+            here = np.isin(cells.p, due)
+            most = np.full(len(grid.intervals), ramp * within / KW_PER_MW)
+            put.limit(most, Terms(cells.t[here], mw[here]))
 
 
-def _minimum(program: Program, mw: linopy.Variable, grid: Grid) -> None:
+def _minimum(program: Program, put: Rows, mw: Ints, grid: Grid) -> None:
     """Nothing, or at least the product's minimum."""
-    which = np.flatnonzero(program.minimum > 0).tolist()
-    if not which:
+    cells = program.cells
+    here = program.minimum[cells.p] > 0
+    if not here.any():
         return
-    model = program.model
-    coords = [which, range(program.most.shape[1])]
-    offered = model.add_variables(binary=True, coords=coords, dims=["product", "interval"], name="offered")
-    total = mw.sel(product=which).sum(["step", "level"])
-    room = np.stack([grid.room.mw[:, -1] if grid.up[p] else grid.room.mw[:, :-1].sum(axis=1) for p in which])
-    least = array(program.minimum[which], "product").assign_coords(product=which)
-    model.add_constraints(total - least * offered >= 0, name="minimum")
-    model.add_constraints(
-        total - array(room, "product", "interval").assign_coords(product=which) * offered <= 0, name="offered_at_all"
-    )
+    pair, row = np.unique(cells.p[here] * len(grid.intervals) + cells.t[here], return_inverse=True)
+    offered = add_binary(put.model, "offered", len(pair))
+    every, zero = np.arange(len(pair)), np.zeros(len(pair))
+    least = program.minimum[pair // len(grid.intervals)]
+    most = np.bincount(row, weights=cells.most[here])
+    put.limit(zero, Terms(row, mw[here], -1.0), Terms(every, offered, least))
+    put.limit(zero, Terms(row, mw[here]), Terms(every, offered, -most))
 
 
-def crowded(program: Program) -> Bools:
-    """Return where, P and T, there are more usable price levels than the curve may have steps."""
-    have = (program.most.max(axis=2, initial=0.0) > 0).sum(axis=2)
-    return np.asarray(have > program.few[:, None])
-
-
-def _few_steps(program: Program, mw: linopy.Variable) -> None:
+def _few_steps(program: Program, put: Rows, mw: Ints) -> None:
     """Use no more price levels than the curve may have steps."""
-    which = np.flatnonzero(crowded(program).any(axis=1)).tolist()
-    if not which:
+    cells = program.cells
+    _, intervals, _, size = cells.shape
+    have = np.zeros((cells.shape[0], intervals, size), dtype=np.bool_)
+    have[cells.p, cells.t, cells.k] = True
+    crowded = have.sum(axis=2) > program.few[:, None]
+    here = crowded[cells.p, cells.t]
+    if not here.any():
         return
-    model, most = program.model, program.most
-    coords = [which, range(most.shape[1]), range(most.shape[3])]
-    used = model.add_variables(binary=True, coords=coords, dims=["product", "interval", "level"], name="used")
-    cap = array(most[which].sum(axis=2), "product", "interval", "level").assign_coords(product=which)
-    model.add_constraints(mw.sel(product=which).sum("step") - cap * used <= 0, name="used_at_all")
-    few = array(program.few[which].astype(np.float64), "product").assign_coords(product=which)
-    model.add_constraints(used.sum("level") <= few, name="steps")
+    place = (cells.p * intervals + cells.t) * size + cells.k
+    level, row = np.unique(place[here], return_inverse=True)
+    used = add_binary(put.model, "used", len(level))
+    most = np.bincount(row, weights=cells.most[here])
+    put.limit(np.zeros(len(level)), Terms(row, mw[here]), Terms(np.arange(len(level)), used, -most))
+    pair, of_pair = np.unique(level // size, return_inverse=True)
+    put.limit(program.few[pair // intervals].astype(np.float64), Terms(of_pair, used))
 
 
-def _runs(program: Program, mw: linopy.Variable, grid: Grid, levels: Levels) -> None:
+def _runs(program: Program, put: Rows, mw: Ints, grid: Grid, levels: Levels) -> None:
     """In every scenario: runs long and short enough, rest between them, no more of them in a day than allowed."""
-    model, most = program.model, program.most
-    which = np.flatnonzero(counts_as_run(grid)).tolist()
-    if not which:
-        return
-    size = most.shape[3]
-    coords = [which, range(most.shape[1]), range(size)]
-    lowest = model.add_variables(binary=True, coords=coords, dims=["product", "interval", "level"], name="lowest")
-    some = (most[which].max(axis=2, initial=0.0) > 0).astype(np.float64)
-    model.add_constraints(
-        lowest <= array(some, "product", "interval", "level").assign_coords(product=which), name="exists"
-    )
-    model.add_constraints(lowest.sum("level") <= 1, name="one_lowest")
-    sold = mw.sel(product=which).sum("step")
-    cap = array(most[which].sum(axis=2), "product", "interval", "level").assign_coords(product=which)
-    for k in range(size):
-        at_most = lowest.sel(level=list(range(k + 1))).sum("level")
-        model.add_constraints(sold.sel(level=k) - cap.sel(level=k) * at_most <= 0, name=f"not_below_{k}")
-    block = array(np.array([float(grid.rules[p].block_mw) for p in which]), "product").assign_coords(product=which)
-    model.add_constraints(sold - block * lowest >= 0, name="at_lowest")
-    _patterns(program, lowest, grid, levels, which)
+    cells = program.cells
+    _, intervals, _, size = cells.shape
+    here = grid.energy[cells.p]
+    place = (cells.p * intervals + cells.t) * size + cells.k
+    level, row = np.unique(place[here], return_inverse=True)
+    pair = level // size
+    lowest = add_binary(put.model, "lowest", len(level))
+    every, zero = np.arange(len(level)), np.zeros(len(level))
+    one, of_pair = np.unique(pair, return_inverse=True)
+    put.limit(np.ones(len(one)), Terms(of_pair, lowest))
+    most = np.bincount(row, weights=cells.most[here], minlength=len(level))
+    below, above = np.nonzero((pair[:, None] == pair[None, :]) & (level[:, None] <= level[None, :]))
+    put.limit(zero, Terms(row, mw[here]), Terms(above, lowest[below], -most[above]))
+    block = np.array([float(rules.block_mw) for rules in grid.rules])[pair // intervals]
+    put.limit(zero, Terms(row, mw[here], -1.0), Terms(every, lowest, block))
+    taken = levels.taken[pair // intervals, pair % intervals, level % size]
+    _patterns(put, lowest, (pair // intervals, pair % intervals), np.unique(taken, axis=1), grid)
 
 
-def _patterns(program: Program, lowest: linopy.Variable, grid: Grid, levels: Levels, which: list[int]) -> None:
-    """Write the limits on runs for each different pattern of what scenarios take."""
-    model, limit = program.model, runs(grid)
-    taken = levels.taken[which].astype(np.float64)
-    flat = np.unique(taken.reshape(-1, taken.shape[3]), axis=1)
-    count, intervals = flat.shape[1], program.most.shape[1]
-    taken = flat.reshape(*taken.shape[:3], count)
-    on = model.add_variables(
-        lower=array(np.tile(promised_runs(grid).astype(np.float64)[:, None], (1, count)), "interval", "pattern"),
-        upper=1,
-        coords=[range(intervals), range(count)],
-        dims=["interval", "pattern"],
-        name="on",
-    )
-    for p, of_product in zip(which, taken, strict=True):
-        offered = (array(of_product, "interval", "level", "pattern") * lowest.sel(product=p)).sum("level")
-        model.add_constraints(on - offered >= 0, name=f"on_{p}")
-    anything = (array(taken, "product", "interval", "level", "pattern").assign_coords(product=which) * lowest).sum(
-        ["product", "level"]
-    )
-    base = array(promised_runs(grid).astype(np.float64), "interval")
-    model.add_constraints(on - anything <= base, name="on_only_if_sold")
-    row = [on.sel(interval=t) for t in range(intervals)]
-    starts = model.add_variables(
-        lower=0, coords=[range(intervals), range(count)], dims=["interval", "pattern"], name="starts"
-    )
-    for t in range(intervals):
-        began = row[t] - row[t - 1] if t else 1 * row[t]
-        model.add_constraints(starts.sel(interval=t) - began >= 0, name=f"starts_{t}")
-        _shape(model, row, t, limit, began)
-        if limit.longest is not None and t + limit.longest < intervals:
-            span = on.sel(interval=list(range(t, t + limit.longest + 1))).sum("interval")
-            model.add_constraints(span <= limit.longest, name=f"longest_{t}")
-    if limit.calls is not None:
-        for d in range(len(grid.days)):
-            of_day = starts.sel(interval=np.flatnonzero(grid.day == d).tolist()).sum("interval")
-            model.add_constraints(of_day <= limit.calls, name=f"calls_{d}")
+def _patterns(put: Rows, lowest: Ints, where: tuple[Ints, Ints], taken: Bools, grid: Grid) -> None:
+    """Write the limits on runs for each different pattern, N, of what scenarios take of each lowest level."""
+    bound = runs(grid)
+    intervals, count = len(grid.intervals), taken.shape[1]
+    product, interval = where
+    promised = promised_runs(grid).astype(np.float64)
+    on = add(put.model, "on", intervals * count, upper=1.0, lower=np.repeat(promised, count)).reshape(intervals, count)
+    starts = add(put.model, "starts", intervals * count, upper=1.0).reshape(intervals, count)
+    grid_of = np.arange(intervals * count).reshape(intervals, count)
+    at, pattern = np.nonzero(taken)
+    slot = (product * intervals + interval)[at] * count + pattern
+    offered, row = np.unique(slot, return_inverse=True)
+    of_on = on.ravel()[offered % (intervals * count)]
+    put.limit(np.zeros(len(offered)), Terms(row, lowest[at]), Terms(np.arange(len(offered)), of_on, -1.0))
+    only = Terms(interval[at] * count + pattern, lowest[at], -1.0)
+    put.limit(np.repeat(promised, count), Terms(grid_of, on), only)
+    began = [Terms(grid_of, on), Terms(grid_of[1:], on[:-1], -1.0)]
+    put.limit(np.zeros(intervals * count), *began, Terms(grid_of, starts, -1.0))
+    _shape(put, on, bound)
+    if bound.calls is not None:
+        day = grid.day[:, None] * count + np.arange(count)[None, :]
+        put.limit(np.full(len(grid.days) * count, float(bound.calls)), Terms(day, starts))
 
 
-def _shape(
-    model: linopy.Model,
-    row: list[linopy.Variable],
-    t: int,
-    limit: Runs,
-    began: linopy.LinearExpression,
-) -> None:
-    """Let a run that begins at *t* last the shortest, and one that ended before *t* be followed by its rest."""
-    for ahead in range(1, limit.shortest):
-        if t + ahead >= len(row):
-            model.add_constraints(began <= 0, name=f"no_time_{t}")
-            break
-        model.add_constraints(began - row[t + ahead] <= 0, name=f"shortest_{t}_{ahead}")
-    if t:
-        for ahead in range(1, limit.rest):
-            if t + ahead < len(row):
-                again = row[t - 1] - row[t] + row[t + ahead]
-                model.add_constraints(again <= 1, name=f"rest_{t}_{ahead}")
+def _shape(put: Rows, on: Ints, bound: Runs) -> None:
+    """Let every run last its shortest and no longer than its longest, and be followed by its rest."""
+    intervals, count = on.shape
+    for ahead in range(1, bound.shortest):
+        row = np.arange(intervals * count).reshape(intervals, count)
+        later = [Terms(row[:-ahead], on[ahead:], -1.0)] if ahead < intervals else []
+        began = [Terms(row, on), Terms(row[1:], on[:-1], -1.0)]
+        put.limit(np.zeros(row.size), *began, *later)
+    for ahead in range(1, bound.rest):
+        if intervals > 1 + ahead:
+            row = np.arange((intervals - 1 - ahead) * count).reshape(-1, count)
+            ended = [Terms(row, on[: -1 - ahead]), Terms(row, on[1:-ahead], -1.0)]
+            put.limit(np.ones(row.size), *ended, Terms(row, on[1 + ahead :]))
+    if bound.longest is not None and bound.longest < intervals:
+        row = np.arange((intervals - bound.longest) * count).reshape(-1, count)
+        span = [Terms(row, on[first : first + len(row)]) for first in range(bound.longest + 1)]
+        put.limit(np.full(row.size, float(bound.longest)), *span)
 
 
-def _cvar(
-    model: linopy.Model, mw: linopy.Variable, grid: Grid, levels: Levels, most: Floats
-) -> linopy.LinearExpression:
+def _cvar(put: Rows, cells: Cells, mw: Ints, grid: Grid, levels: Levels) -> list[Terms]:
     """
-    Return CVaR as an expression: the tail's threshold less the mean excess below it (Rockafellar and Uryasev, 2000).
+    Return λ CVaR as terms: the tail's threshold less the mean excess below it (Rockafellar and Uryasev, 2000).
 
     Outcomes are scenarios times what may be there that day.
     """
-    f = grid.forecast
-    sellable = most.max(axis=(0, 3), initial=0.0) > 0
-    thresholds, shares = states(grid.room.confidence[sellable].tolist())
-    there, missing = grid.worth
-    terms = []
-    for threshold in thresholds:
-        here = grid.room.confidence[None, :, :, None] >= threshold
-        terms.append(np.einsum("ptjs,ptks->ptjks", np.where(here, there, missing), levels.taken))
-    of_cell = np.stack(terms, axis=-1)
-    size = of_cell.shape[-2] * of_cell.shape[-1]
-    outcome = array(of_cell.reshape(*of_cell.shape[:4], size), *CELL, "outcome")
-    chance = (f.probability[:, None] * shares[None, :]).ravel()
-    below = model.add_variables(lower=0, coords=[range(size)], dims=["outcome"], name="below")
-    threshold_money = model.add_variables(lower=-np.inf, name="threshold")
-    model.add_constraints(below - threshold_money + (outcome * mw).sum(CELL) >= 0, name="excess")
-    mean = array(chance / (1 - grid.problem.tail), "outcome")
-    return threshold_money - (mean * below).sum()
+    confidence = grid.room.confidence[cells.t, cells.j]
+    thresholds, shares = states(confidence.tolist())
+    taken = levels.taken[cells.p, cells.t, cells.k]
+    there, missing = (worth[cells.p, cells.t, cells.j] * taken for worth in grid.worth)
+    outcomes = [np.where((confidence >= threshold)[:, None], there, missing).T for threshold in thresholds]
+    chance = np.concatenate([share * grid.forecast.probability for share in shares])
+    below = add(put.model, "below", len(chance), upper=np.inf)
+    threshold_money = add(put.model, "threshold", 1, upper=np.inf, lower=-np.inf)
+    every = np.arange(len(chance))
+    worth = _dense(-np.concatenate(outcomes), mw)
+    threshold = Terms(every, np.repeat(threshold_money, len(every)))
+    put.limit(np.zeros(len(every)), *worth, threshold, Terms(every, below, -1.0))
+    weight = grid.problem.risk_weight
+    first = np.zeros(1, dtype=np.int64)
+    excess = Terms(np.zeros_like(below), below, -weight * chance / (1 - grid.problem.tail))
+    return [Terms(first, threshold_money, weight), excess]

@@ -20,7 +20,7 @@ from bidding.portfolio.program import Program
 SEED = 1
 GAP = 1e-6
 """Relative gap at which branching stops."""
-NODES = 2000
+NODES = 200
 """Branching ends after so many nodes: a count, not a time, so that the same problem ends the same way."""
 FEW_BINARIES = 150
 """Up to so many the exact way is taken."""
@@ -67,11 +67,9 @@ class Solver:
         self.highs = _highs()
         self._load()
         labels = {int(label): at for at, label in enumerate(self.model.matrices.vlabels)}
-        self.columns = {
-            name: np.vectorize(labels.__getitem__, otypes=[np.int64])(variable.labels.values)
-            for name, variable in self.model.variables.items()
-            if name in {"mw", "offered", "used", "lowest"}
-        }
+        self.columns = np.array(
+            [labels[int(label)] for label in self.model.variables["mw"].labels.values], dtype=np.int32
+        )
 
     def _load(self) -> None:
         """Pass the matrices that linopy built, without their names: writing those costs more than the solve."""
@@ -116,8 +114,11 @@ class Solver:
         solution = self.highs.getSolution()
         if status not in fine or not solution.value_valid:
             raise SolverFailedError(f"HiGHS says {self.highs.modelStatusToString(status).lower()}")
-        values = np.asarray(solution.col_value, dtype=np.float64)[self.columns["mw"]]
-        return np.asarray(np.where(values > SMALL_MW, values, 0.0))
+        values = np.asarray(solution.col_value, dtype=np.float64)[self.columns]
+        cells = self.program.cells
+        mw = np.zeros(cells.shape)
+        mw[cells.p, cells.t, cells.j, cells.k] = np.where(values > SMALL_MW, values, 0.0)
+        return mw
 
     def _below(self, mw: Floats) -> Floats:
         """Return by product and interval how much is missing to the minimum, 0 where nothing is offered."""
@@ -135,13 +136,15 @@ class Solver:
 
     def _dive(self, mw: Floats) -> Floats:
         """Forbid product by product what breaks a rule, and let the rest move, until nothing does."""
-        most = self.program.most.copy()
+        cells = self.program.cells
+        most = np.zeros(cells.shape)
+        most[cells.p, cells.t, cells.j, cells.k] = cells.most
         for attempt in range(DIVES):
             if self._keeps_rules(mw):
                 return mw
             self._forbid(mw, most, last=attempt >= DIVES - 2)
-            columns = self.columns["mw"].ravel().astype(np.int32)
-            self.highs.changeColsBounds(len(columns), columns, np.zeros(len(columns)), most.ravel())
+            upper = cells.of(most)
+            self.highs.changeColsBounds(len(upper), self.columns, np.zeros(len(upper)), upper)
             mw = self._run()
         if not self._keeps_rules(mw):
             raise SolverFailedError(f"minimum and steps not kept after {DIVES} attempts")

@@ -55,15 +55,16 @@ def cvar(values: Floats, probability: Floats, tail: float) -> float:
 
     −10 with 2 %, 0 with 3 %, 5 with 95 %: the worst 5 % average (−10 × 2 + 0 × 3) ÷ 5 = −4.
     """
+    return float(values @ tail_weights(values, probability, tail))
+
+
+def tail_weights(values: Floats, probability: Floats, tail: float) -> Floats:
+    """Return how much of the worst 1 − *tail* each outcome is; the weights add up to 1."""
     order = np.argsort(values, kind="stable")
-    left, total, share = 1 - tail, 0.0, 1 - tail
-    for at in order:
-        part = min(left, float(probability[at]))
-        total += part * float(values[at])
-        left -= part
-        if left <= 0:
-            break
-    return (total + left * float(values[order[-1]])) / share if len(order) else 0.0
+    upto = np.minimum(np.cumsum(probability[order]), 1 - tail)
+    weights = np.zeros(len(values))
+    weights[order] = np.diff(upto, prepend=0.0) / (1 - tail)
+    return weights
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,15 @@ def _line(grid: Grid, offer: Planned, step: PlannedStep) -> _Line:
     }
     worth = [amounts["revenue"][i] - amounts["cost"][i] - amounts["penalty"][i] for i in (0, 1)]
     return _Line(worth[0], worth[1], step.confidence, amounts)
+
+
+def outcomes(offers: Iterable[Planned], grid: Grid, thresholds: Floats) -> Floats:
+    """Return what *offers* bring in each scenario with each of the days that *thresholds* tell apart: S × days."""
+    values = np.zeros((len(grid.forecast.probability), len(thresholds)))
+    for line in (_line(grid, offer, step) for offer in offers for step in offer.steps):
+        there = thresholds <= line.confidence
+        values += np.where(there[None, :], line.there[:, None], line.missing[:, None])
+    return values
 
 
 def worth(offers: Iterable[Planned], problem: Problem, grid: Grid | None = None) -> Worth:

@@ -110,6 +110,12 @@ class Exchange:
             raise Refusal(CONFLICT, problem)
         return now
 
+    async def body(self, request: Request) -> bytes:
+        """Return the body, and refuse it of a sender that was fenced off while it was still on its way."""
+        payload = await request.body()
+        self.admitted(request)
+        return payload
+
     async def query(self, request: Request, response: Response) -> Response:
         """Answer a question: faulty only where questions are."""
         self.heard(request)

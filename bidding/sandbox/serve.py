@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
 
 def listen(port: int) -> socket.socket:
     """Return a loopback socket on *port*, 0 for a free one; raise `EnvironmentProblem` when it is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio asks: no Nagle
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))

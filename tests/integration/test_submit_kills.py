@@ -1,15 +1,26 @@
-"""A submitter killed at random points, against a venue that loses replies: nothing twice, nothing lost."""
+"""A submitter killed and stopped at random points, a venue that loses replies: nothing twice, lost or too late."""
 
 from pathlib import Path
 
+import pytest
+from doubles.broken_bidder import PLANTED
 from doubles.submitter import kill_again_and_again
 
 
-def test_twenty_kills_make_no_duplicate_and_lose_no_offer(tmp_path: Path) -> None:
+def test_twenty_kills_and_stops_leave_nothing_wrong(tmp_path: Path) -> None:
     """The long form, with a bound on what was not seen, is tests/long/kill_submitter.py."""
     toll = kill_again_and_again(tmp_path, kills=20, seed=1)
 
-    assert toll.kills == 20
-    assert toll.offers >= 20, toll
-    assert toll.asked >= 1, toll
-    assert (toll.duplicates, toll.lost) == (0, 0)
+    assert toll.kills + toll.stops == 20
+    assert toll.verdict.offers >= 20, toll
+    assert toll.verdict.asked >= 1, toll
+    assert toll.verdict.replies_lost >= 1, toll
+    assert toll.wrong == {}, toll
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_the_harness_catches(bug: str, tmp_path: Path) -> None:
+    """Each planted bug, within a few lives."""
+    toll = kill_again_and_again(tmp_path, kills=8, seed=2, build=PLANTED[bug], stop_share=0.5)
+
+    assert toll.wrong, toll

@@ -36,13 +36,15 @@ def open_session(settings: SandboxVenue) -> "Session":
     """
     Return a session; nothing is sent yet.
 
-    No proxy is asked: it leads to the world, and the sandbox is on this machine.
+    No proxy is asked: it leads to the world, and the sandbox is on this machine. Authorities are loaded only where
+    there is a certificate to check: that takes longer than all else on the way to the first question after a restart.
     """
     try:
         http = httpx.AsyncClient(
             base_url=settings.url,
             timeout=settings.timeout_s,
             trust_env=False,
+            verify=settings.url.startswith("https"),
             limits=httpx.Limits(keepalive_expiry=KEEPALIVE_S),
         )
     except httpx.InvalidURL as error:

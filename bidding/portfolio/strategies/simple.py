@@ -14,6 +14,7 @@ The rule-based strategy: the reference to beat. No solver, no risk, no look acro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from bidding.portfolio.cells import mean_worth, most_mw
 from bidding.portfolio.grid import Floats, Grid
@@ -38,18 +39,36 @@ class Candidate:
     worth: float
 
 
+@dataclass
+class Left:
+    """Energy that is left, MWh: by day and tier, and by day for all promises called in full."""
+
+    tier: dict[tuple[int, Tier], float]
+    day: list[float]
+
+    def mw(self, d: int, tier: Tier, duration_h: float, hours: float) -> float:
+        """Return how much may be sold for *duration_h* of the tier's energy and *hours* of the day's."""
+        return min(self.tier.get((d, tier), inf) / duration_h, self.day[d] / hours)
+
+    def take(self, d: int, tier: Tier, of_tier_mwh: float, of_day_mwh: float) -> None:
+        """Use up what was sold."""
+        if (d, tier) in self.tier:
+            self.tier[d, tier] = max(0.0, self.tier[d, tier] - of_tier_mwh)
+        self.day[d] = max(0.0, self.day[d] - of_day_mwh)
+
+
 class Book:
     """Offers as they are added, and the energy of the day that they leave."""
 
     def __init__(self, grid: Grid, prices: Levels) -> None:
         self.grid, self.prices = grid, prices
         self.most = most_mw(grid, prices)
-        self.left = dict(grid.room.energy_mwh)
+        self.left = Left(dict(grid.room.energy_mwh), list(grid.room.called_mwh or [inf] * len(grid.days)))
         self.offers: list[Planned] = []
 
     def add(self, block: Sequence[Candidate]) -> None:
         """Add all of *block*, or nothing where one of them cannot be served or a limit on runs would break."""
-        left, added = dict(self.left), []
+        left, added = Left(dict(self.left.tier), list(self.left.day)), []
         for candidate in block:
             offer = self._offer(candidate, left)
             if offer is None:
@@ -60,7 +79,7 @@ class Book:
         self.offers += added
         self.left = left
 
-    def _offer(self, candidate: Candidate, left: dict[tuple[int, Tier], float]) -> Planned | None:
+    def _offer(self, candidate: Candidate, left: Left) -> Planned | None:
         """Return the offer as far as ramp and energy go, and take its energy from *left*."""
         p, t, grid = candidate.p, candidate.t, self.grid
         rules = grid.rules[p]
@@ -72,16 +91,17 @@ class Book:
             step = grid.room.steps[t][j]
             if step is None:
                 continue
-            day = (int(grid.day[t]), step.tier)
             mw = min(float(self.most[p, t, j, k]), room)
-            if day in left and not grid.up[p]:
-                mw = min(mw, left[day] / grid.duration_h[p])
+            if not grid.up[p]:
+                mw = min(mw, left.mw(int(grid.day[t]), step.tier, float(grid.duration_h[p]), grid.hours))
             quantity = whole_blocks(mw, rules.block_mw)
             if quantity > 0:
                 steps.append(planned_step(step, quantity, self.prices.price[p][t][k]))
                 room -= float(quantity)
-                if day in left and not grid.up[p]:
-                    left[day] = max(0.0, left[day] - float(quantity) * grid.duration_h[p])
+                if not grid.up[p]:
+                    left.take(
+                        int(grid.day[t]), step.tier, float(quantity) * grid.duration_h[p], float(quantity) * grid.hours
+                    )
         if not steps or sum(step.quantity_mw for step in steps) < rules.min_mw:
             return None
         return Planned(product=grid.products[p], interval=grid.intervals[t], steps=tuple(steps))

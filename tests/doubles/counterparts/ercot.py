@@ -69,7 +69,7 @@ def start(folder: Path, clock_word: str, **faults: object) -> Iterator[str]:
     assert process.wait(timeout=15) == 0, log.read_text(encoding="utf-8")
 
 
-def section(url: str, folder: Path, **more: object) -> str:
+def section(url: str, folder: Path, /, **more: object) -> str:
     """Return the settings of a client of the market at *url*, whose keys and certificates lie in its folder."""
     home = home_of(url, folder)
     given: dict[str, object] = {

@@ -36,8 +36,9 @@ from doubles.ercot.faults import Faults  # noqa: E402
 from lxml import etree  # noqa: E402
 from signxml.verifier import SignatureConfiguration, XMLVerifier  # noqa: E402
 
+from bidding.markets.ercot.keys import load_signer  # noqa: E402
 from bidding.markets.ercot.names import MESSAGE, SOAP, WSSE, WSU  # noqa: E402
-from bidding.markets.ercot.security import load_signer, sign  # noqa: E402
+from bidding.markets.ercot.security import sign  # noqa: E402
 from bidding.products.load import load  # noqa: E402
 from pipeline.clock import Clock  # noqa: E402
 
@@ -61,6 +62,7 @@ class Mock:
         self.moved = timedelta(0)
         self.lock = threading.Lock()
         self.number = 0
+        self.answered = b""
         self.nonces: set[str] = set()
         certificates.make(self.folder)
         self.signer = load_signer(self.folder / "ercot.pem", self.folder / "ercot.key")
@@ -95,18 +97,28 @@ class Mock:
             body = _digest(message)
             root = self.answers.answer(message, now, number, body)
             code = root.findtext(f".//{MSG}ReplyCode") or ""
-            mrids = [found.text or "" for found in root.iter("{*}mRID")]
-            lost, late = self._disturbed(asked, number)
+            mrids = [one.text or "" for one in root.iter("{*}mRID")]
+            drawn = self._disturbed(asked, number)
+            lost = "lose_replies" in drawn
             self.book.counts["replies_lost"] += lost
             self._note(now, " ".join(asked), mrids, body, f"{code}{' lost' if lost else ''}")
-            answered = sign(root, self.signer, now)
-        return 200, None if lost else answered, self.faults.late_s if late else 0.0
+            if "fatal_share" in drawn:
+                for found in root.iter(f"{MSG}ReplyCode"):
+                    found.text = "FATAL"
+            answered, before = sign(root, self.signer, now), self.answered
+            self.answered = answered
+            if "mixed_up" in drawn:
+                answered = before
+            if "bad_signatures" in drawn:
+                answered = answered.replace(b"SUBMITTED", b"ACCEPTED")
+        return 200, None if lost else answered, self.faults.late_s if "late_replies" in drawn else 0.0
 
-    def _disturbed(self, asked: tuple[str, str], number: int) -> tuple[bool, bool]:
+    def _disturbed(self, asked: tuple[str, str], number: int) -> set[str]:
+        """Return which faults of its answer request *number* drew."""
         if asked not in CHANGES and not self.faults.fault_queries:
-            return False, False
-        faults = self.faults
-        return faults.hits(faults.lose_replies, number, "lose"), faults.hits(faults.late_replies, number, "late")
+            return set()
+        shares = ("lose_replies", "late_replies", "fatal_share", "mixed_up", "bad_signatures")
+        return {name for name in shares if self.faults.hits(getattr(self.faults, name), number, name)}
 
     def _message(self, raw: bytes, now: datetime) -> etree._Element:
         """Return the request in *raw*, once it is signed by the QSE, fresh and new."""

@@ -77,7 +77,7 @@ def settled(issuer: str) -> Statement:
 
 
 LIFE: list[tuple[Document, OfferState]] = [
-    (Held(offer=OFFER, reason="above 1 MW"), OfferState.HELD),
+    (Held(document="0" * 64, offers=(OFFER,), why=("above 1 MW",), needs=2), OfferState.HELD),
     (intent(), OfferState.INTENT),
     (Sent(document_id=DOCUMENT, attempt=1), OfferState.SENT),
     (Unknown(document_id=DOCUMENT, detail="no answer"), OfferState.UNKNOWN),
@@ -242,10 +242,10 @@ def test_a_rejected_offer_leaves_its_interval_free_and_any_other_takes_it() -> N
 
 
 def test_an_offer_that_waits_for_approval_promises_nothing_yet() -> None:
-    book = after(Held(offer=OFFER, reason="above 1 MW"))
+    book = after(Held(document="0" * 64, offers=(OFFER,), why=("above 1 MW",), needs=2))
 
     assert book.taken == []
-    assert [record.detail for record in book.held] == ["above 1 MW"]
+    assert [held.why for held in book.held.values()] == [("above 1 MW",)]
     assert book.unresolved == []
 
 

@@ -14,7 +14,7 @@ from doubles.scripted import ScriptedVenue
 
 from bidding.book import Book
 from bidding.entries import Held, Intent, Sent, Unknown
-from bidding.journal import Journal
+from bidding.journal import Journal, read_lease
 from bidding.markets import Receipt
 from bidding.offers import offer_id
 from bidding.products import Pause
@@ -304,7 +304,7 @@ async def test_nothing_is_sent_in_a_pause_of_the_venues(tmp_path: Path) -> None:
 
 async def test_a_held_offer_is_sent_when_it_is_submitted(tmp_path: Path) -> None:
     with rig(tmp_path / "j", ScriptedVenue()) as r:
-        r.book.write(Held(offer=OFFER, reason="above 1 MW"))
+        r.book.write(Held(document="0" * 64, offers=(OFFER,), why=("above 1 MW",), needs=2))
         (record,) = await r.submitter.submit([OFFER])
 
     assert r.events == [OfferState.HELD, OfferState.INTENT, OfferState.SENT, OfferState.ACCEPTED]
@@ -374,13 +374,30 @@ async def test_absence_is_not_believed_while_an_earlier_process_may_have_a_reque
     with rig(path, venue) as r:
         r.book.write(meant())
         r.book.write(Sent(document_id=meant().document_id, attempt=1))
-    with Journal(path) as journal:
+    with Journal(path), Journal(path, silent=read_lease(path)) as journal:
         clock = WaitedClock.from_(NOON)
         primary = Primary(journal, 10, lambda: journal.beaten_s)
         patient = patience(milliseconds=1, request_s=60)
         assert await Submitter(venue, Book(journal, clock), clock, patient, primary).recover()
 
     assert clock.now() >= NOON + timedelta(seconds=60)
+    assert venue.calls == ["status", "status", "submit"]
+
+
+async def test_what_a_dead_process_sent_has_arrived_one_in_flight_after_it_was_succeeded(tmp_path: Path) -> None:
+    """Taken over 400 ms ago, requests are under way for a second at most: the second question comes after 600 ms."""
+    path, venue = tmp_path / "j", ScriptedVenue()
+    with rig(path, venue) as r:
+        r.book.write(meant())
+        r.book.write(Sent(document_id=meant().document_id, attempt=1))
+    with Journal(path) as journal:
+        clock, began = WaitedClock.from_(NOON), iter([0.0])
+        primary = Primary(journal, 10, lambda: next(began, journal.beaten_s + 0.4))
+        primary._began_s = journal.beaten_s  # it took over then
+        patient = patience(milliseconds=1000)
+        assert await Submitter(venue, Book(journal, clock), clock, patient, primary).recover()
+
+    assert clock.now() == NOON + timedelta(milliseconds=600)
     assert venue.calls == ["status", "status", "submit"]
 
 
