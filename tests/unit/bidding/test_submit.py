@@ -430,7 +430,8 @@ async def test_a_request_without_an_answer_is_given_up_and_asked_about(tmp_path:
     venue, clock = Holding(), WaitedClock.from_(NOON)
     with Journal(tmp_path / "j") as journal:
         book = Book(journal, clock)
-        (record,) = await Submitter(venue, book, clock, patience(1, request_s=0.02)).submit([OFFER])
+        async with asyncio.timeout(3):
+            (record,) = await Submitter(venue, book, clock, patience(1, request_s=0.02)).submit([OFFER])
 
     assert (record.state, record.unknowns) == (OfferState.ACCEPTED, 1)
     assert venue.calls == ["submit", "status"]
