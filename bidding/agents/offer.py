@@ -47,6 +47,7 @@ class Offering:
         self._strategy, self._market = strategy, market
         self._gate, self._book, self._submitter = gate, book, submitter
         self._why_not: dict[Interval, NoOffer] = {}
+        self._not_counted: dict[str, int] = {}
 
     @property
     def findings(self) -> list[Finding]:
@@ -90,10 +91,18 @@ class Offering:
             if isinstance(decision, judge.Leaves):
                 log.info("document %s leaves: %s agreed", decision.document[:12], ", ".join(decision.approved_by))
                 leaving += decision.offers
+            elif isinstance(decision, judge.Held):
+                self._say_not_counted(decision)
             elif isinstance(decision, judge.Refused) and not self._gate.closed(now):
                 for offer in decision.offers:
                     self._book.write(Refused(offer_id=offer.offer_id, reason=str(decision)))
         await self._submit(leaving)
+
+    def _say_not_counted(self, held: judge.Held) -> None:
+        """Say which approvals do not count, and why, whenever there are more of them."""
+        if len(held.refused) > self._not_counted.get(held.document, 0):
+            self._not_counted[held.document] = len(held.refused)
+            log.warning("document %s: %s", held.document[:12], "; ".join(map(str, held.refused)))
 
     def _kept(self, decision: Decision) -> tuple[Offer, ...]:
         """Return what of *decision* leaves; what waits is written down, what does not is said."""

@@ -28,15 +28,18 @@ RESAMPLING_SEED = 7
 OPTIMISER = "optimiser"
 DEEPER = 0.8
 """Confidence of the least firm step that some contestants sell; the others stop where a rule-based desk would."""
+DOUBT = 1e-6
+"""Enough for limits to hold whatever is taken, too little to move an expected value."""
 EVERYWHERE = (
     Contestant(RULE, RULE),
     Contestant("simple, to 80 %", RULE, 0.0, DEEPER),
     Contestant("optimiser, λ 0", OPTIMISER, 0.0),
     Contestant("optimiser, λ 0, to 80 %", OPTIMISER, 0.0, DEEPER),
 )
+#: Not for reserve: whatever is taken would there be whatever is called, in every hour, which no reserve could bear.
+ENERGY_ONLY = (Contestant("optimiser, λ 0, any day", OPTIMISER, 0.0, unseen=DOUBT),)
 #: Risk weights are tried where reserve is sold, and on the hub that it is paired with.
 AT_RISK = (
-    *EVERYWHERE,
     Contestant("optimiser, λ 0.1", OPTIMISER, 0.1),
     Contestant("optimiser, λ 0.3", OPTIMISER, 0.3),
 )
@@ -61,7 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines += summaries(rows, RESAMPLING_SEED)
         log.info("%s: %d days", case.name, len({row.day for row in rows}))
     out = Path(options.out)
-    plan = Plan(AT_RISK, seed=options.seed, weeks_apart=options.weeks_apart, folder=out.stem.lower())
+    plan = Plan(
+        (*EVERYWHERE, *ENERGY_ONLY, *AT_RISK),
+        seed=options.seed,
+        weeks_apart=options.weeks_apart,
+        folder=out.stem.lower(),
+    )
     write(report(chosen, lines, real, plan), out)
     return 0
 
@@ -79,14 +87,20 @@ def load(data: Path) -> Real:
 
 def run(case: Case, options: argparse.Namespace) -> list[Row]:
     """Return the rows of one case: of every so many weeks, and of no more days than asked for."""
-    contestants = AT_RISK if RESERVE in case.products or case.name == JOINT_HUB else EVERYWHERE
     days = apart(case.days, max(1, options.weeks_apart // SHORT) if RESERVE in case.products else options.weeks_apart)
     rows: list[Row] = []
-    for row in walk(case, contestants, planner, options.seed, days):
+    for row in walk(case, contestants_of(case), planner, options.seed, days):
         if options.days is not None and len({found.day for found in rows} | {row.day}) > options.days:
             break
         rows.append(row)
     return rows
+
+
+def contestants_of(case: Case) -> tuple[Contestant, ...]:
+    """Return who takes part in *case*."""
+    energy_only = RESERVE not in case.products
+    at_risk = not energy_only or case.name == JOINT_HUB
+    return (*EVERYWHERE, *(ENERGY_ONLY if energy_only else ()), *(AT_RISK if at_risk else ()))
 
 
 def planner(contestant: Contestant, problem: portfolio_model.Problem) -> portfolio_model.Plan:

@@ -20,6 +20,10 @@ WHY_RISK = (
     "A risk weight sells less: the optimiser's worst 5 % of days are those on which not even the power of 95 % "
     "confidence is there and all of it is bought back. The walk has no such day; hours miss some of it."
 )
+WHY_MISSING = (
+    "Limits of the day's energy hold in every scenario, not on every day: where it was unlike all of them, more of the "
+    "optimiser's offers was taken than the day's energy could deliver"
+)
 
 
 def finding(lines: Sequence[Summary]) -> str:
@@ -83,6 +87,14 @@ def _reasons(lines: Sequence[Summary]) -> Iterator[str]:
     energy = [line.over_rule for line in main.values() if line.outcome.sold_mwh == line.outcome.sold_energy_mwh]
     if any(gain is not None and gain.low <= 0 for gain in energy):
         yield WHY_LEVEL
+    rule = {line.case: line for line in lines if line.contestant == RULE}
+    short = [line for line in main.values() if line.outcome.missing_mwh > rule[line.case].outcome.missing_mwh]
+    if short:
+        told = ", ".join(
+            f"{line.case} {line.outcome.missing_mwh:,.0f} against {rule[line.case].outcome.missing_mwh:,.0f}"
+            for line in short
+        )
+        yield f"{WHY_MISSING}. Missing MWh, reserve that did not stand ready included: {told}."
     weighed = [line for line in lines if line.contestant.startswith("optimiser, λ 0.") and line.case in main]
     if any(line.value < main[line.case].value for line in weighed):
         yield WHY_RISK

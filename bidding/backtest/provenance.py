@@ -86,7 +86,7 @@ def method(contestants: Sequence[Contestant], weeks_apart: int) -> str:
     """Return how the walk goes and who takes part."""
     named = "\n".join(
         f"- `{one.name}`: strategy `{one.strategy}`, steps of {one.confidence:.0%} and firmer, risk weight "
-        f"{one.risk_weight:g}"
+        f"{one.risk_weight:g}{', limits that hold whatever is taken' if one.unseen else ''}"
         for one in contestants
     )
     shares = ", ".join(f"{share:.0%}" for share in CONFIDENCES)

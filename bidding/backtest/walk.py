@@ -15,7 +15,7 @@ from bidding.backtest.cases import Case
 from bidding.backtest.day import Outcome, Truth, settle
 from bidding.backtest.foresight import bound
 from bidding.backtest.hourly import hours_of
-from bidding.portfolio.model import Plan, Problem
+from bidding.portfolio.model import Plan, Prices, Problem
 from bidding.settlement import CENT
 from pipeline.interval import Interval
 from pipeline.messages.telemetry import Tier
@@ -34,6 +34,11 @@ class Contestant:
     risk_weight: float = 0.0
     confidence: float = 0.95
     """Steps of lower confidence are not sold."""
+    unseen: float = 0.0
+    """
+    Probability left to days unlike all scenarios. Anything may be taken on them: with any such doubt the limits of the
+    day's energy hold whatever is taken, not only in the scenarios.
+    """
 
 
 @dataclass(frozen=True)
@@ -126,10 +131,23 @@ def walk(
 
 
 def _row(case: Case, day: date, contestant: Contestant, *, planner: Planner, asked: Problem, came: Truth) -> Row:
-    settings = {"risk_weight": contestant.risk_weight, "confidence": contestant.confidence}
+    settings = {
+        "risk_weight": contestant.risk_weight,
+        "confidence": contestant.confidence,
+        "prices": doubted(asked.prices, contestant.unseen),
+    }
     plan = planner(contestant, asked.model_copy(update=settings))
     outcome = settle(plan.offers, came, case.products, case.site.costs)
     return Row(case.name, contestant.name, day, outcome, fell_back=plan.strategy != contestant.strategy)
+
+
+def doubted(prices: Prices, unseen: float) -> Prices:
+    """Return *prices* with so much probability left to none of the scenarios: 20 at 0.05 and 0.1 are 20 at 0.045."""
+    scenarios = tuple(
+        scenario.model_copy(update={"probability": scenario.probability * (1 - unseen)})
+        for scenario in prices.scenarios
+    )
+    return prices.model_copy(update={"scenarios": scenarios}) if unseen else prices
 
 
 def check(rows: Sequence[Row], best: Outcome) -> None:

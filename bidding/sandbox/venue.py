@@ -227,13 +227,12 @@ class Venue:
         return tuple(self._price(rules, until - back * rules.interval) for back in range(count, 0, -1))
 
     def _price(self, rules: Rules, start: datetime) -> Price:
-        slot = rules.product, start
-        found = self.book.clearings.get(slot) or self._unoffered.get(slot)
+        together = self.market.session(rules.product)[0].product, start
+        found = self.book.clearings.get((rules.product, start)) or self._unoffered.get(together)
         if found is None:
             if len(self._unoffered) >= UNOFFERED_KEPT:
                 self._unoffered.clear()
-            found = self._cleared(*slot)
-            self._unoffered |= {(product, start): found for product in found.prices}
+            found = self._unoffered[together] = self._cleared(*together)
         return Price(
             product=rules.product,
             interval_start=start,

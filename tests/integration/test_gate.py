@@ -15,9 +15,9 @@ from pipeline.settings import Kafka
 
 pytestmark = pytest.mark.broker
 
-LEAD = timedelta(minutes=25)
-"""Of the venue's clock, 150 s of the machine's: time for people, on a slow machine too."""
-EARLY = "offer_lead_s = 3000"
+LEAD = timedelta(minutes=55)
+"""Of the venue's clock, 330 s of the machine's: time for people, on a slow machine too."""
+EARLY = "offer_lead_s = 3600"
 
 
 async def applied(running: Rig, count: int) -> None:
@@ -32,7 +32,7 @@ async def test_what_is_above_a_limit_leaves_when_two_people_agree(kafka: Kafka, 
     """One is not enough, the same one twice is not two; then the desk can see why the offer is what it is."""
     public = {name: base64.b64encode(generate(tmp_path / f"{name}.key")).decode() for name in ("anna", "ben")}
     names = ", ".join(f'{name} = "{key}"' for name, key in public.items())
-    more = f'{EARLY}\nlimits = {{alone_mw = "0.01"}}\napprovers = {{{names}}}'
+    more = f'{EARLY}\nlimits = {{alone_mw = "0.01", approval_valid_s = 7200}}\napprovers = {{{names}}}'
     async with rig(kafka, tmp_path, "held", more=more, lead=LEAD) as running:
         process = await running.start()
         await running.until("needs 2 more approvals")

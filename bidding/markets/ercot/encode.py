@@ -32,12 +32,14 @@ from bidding.markets.ercot.hours import dam_closes, is_hour, token, trading_date
 from bidding.markets.ercot.names import EWS, clark
 from bidding.markets.ercot.xml import Element
 from pipeline.interval import Interval
-from pipeline.messages.market import Offer
+from pipeline.messages.market import Offer, OfferStep
 
 NOTE = "firmwatt.1 "
 """How the comment begins that holds our own fields."""
 SEPARATOR = ","
 """Between the offer ids of an externalId."""
+FALLS = "steps_fall"
+"""Key of the comment: the offer lists its steps from the dearest on."""
 _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names of resources, as far as they can stand in an mRID, whose parts are separated by dots."""
@@ -125,7 +127,7 @@ def restate(day: date, said: Iterable[Hour]) -> bytes:
 def segments(offer: Offer) -> tuple[Segment, ...]:
     """Return *offer* as its curve says it: steps of energy that share a price are one, blocks stay as they are."""
     if offer.product == names.ENERGY:
-        return tuple(segment for segment, _ in merged(offer.steps))
+        return tuple(segment for segment, _ in merged(rising(offer)))
     return tuple(Segment(step.quantity_mw, step.price_per_mwh) for step in offer.steps)
 
 
@@ -133,6 +135,16 @@ def stripped(root: Element) -> Element:
     """Return *root* without its comments: what leaves the house."""
     etree.strip_tags(root, etree.Comment)
     return root
+
+
+def falls(offer: Offer) -> bool:
+    """Tell whether *offer* lists its steps from the dearest on, as a bid does; the same MW at the same prices."""
+    return offer.product == names.ENERGY and offer.steps[0].price_per_mwh > offer.steps[-1].price_per_mwh
+
+
+def rising(offer: Offer) -> tuple[OfferStep, ...]:
+    """Return the steps of *offer* from the cheapest on: the order in which they are given up."""
+    return offer.steps[::-1] if falls(offer) else offer.steps
 
 
 def external_id(offers: Sequence[Offer]) -> str:
@@ -216,7 +228,9 @@ def _add_span(parent: Element, hour: Interval) -> None:
 def _note(offers: Sequence[Offer]) -> str:
     """Return what the wire does not say, as JSON that may stand in a comment: no two dashes in a row."""
     told = {"resource", "product", "interval", "steps"}
-    note = [{**offer.model_dump(mode="json", exclude=told), "steps": _steps(offer)} for offer in offers]
+    note = [
+        {**offer.model_dump(mode="json", exclude=told), "steps": _steps(offer), FALLS: falls(offer)} for offer in offers
+    ]
     return NOTE + json.dumps(note, separators=(",", ":")).replace("--", "-\\u002d")
 
 
@@ -227,5 +241,5 @@ def _steps(offer: Offer) -> list[list[dict[str, Any]]]:
         return [[step.model_dump(mode="json", exclude=told)] for step in offer.steps]
     return [
         [step.model_dump(mode="json", exclude=told if len(steps) == 1 else {"price_per_mwh"}) for step in steps]
-        for _, steps in merged(offer.steps)
+        for _, steps in merged(rising(offer))
     ]

@@ -111,6 +111,8 @@ def sets(draw: st.DrawFn, on: st.SearchStrategy[date] | None = None) -> tuple[Of
             prices = _decimal("-250", "2000", 2) if energy else _decimal("0", "5000", 2)
             curve = draw(steps(prices, left))
             left -= len(curve)
+            if energy and draw(st.booleans()):
+                curve = curve[::-1]
             found.append(_drawn(draw, resource, product, interval, curve))
     (document,) = documents(found)
     return document

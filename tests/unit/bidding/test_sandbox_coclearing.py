@@ -5,6 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from doubles.sandbox_book import START, venue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -380,3 +381,16 @@ def test_families_are_those_of_the_default_products() -> None:
         Family.FAST,
         Family.CONTINGENCY,
     ]
+
+
+def test_prices_without_offers_of_ours_are_computed_once() -> None:
+    """Forty minutes of seven products are forty clearings: asked again, the answer is there."""
+    market = venue()
+
+    first = [market.prices(name, 40, START) for name in NAMES]
+    computed = dict(market._unoffered)
+    again = [market.prices(name, 40, START) for name in NAMES]
+
+    assert first == again
+    assert len(computed) == 40
+    assert all(market._unoffered[slot] is found for slot, found in computed.items())

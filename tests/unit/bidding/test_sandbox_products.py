@@ -94,6 +94,20 @@ pauses = [{ start = 06:55:00, end = 07:05:00, why = "validation" }]
 name = "capacity"
 family = "emergency"
 trading = "season"
+interval_s = 3600
+block_mw = 0.1
+min_mw = 0.1
+max_steps = 1
+price_tick = 0.01
+price_floor = 0
+price_cap = 5000
+horizon_s = 604800
+
+[[product]]
+name = "half-known"
+family = "fast"
+trading = "day_ahead"
+interval_s = 3600
 block_mw = 0.1
 """
 
@@ -250,7 +264,7 @@ def test_a_product_file_gives_minimums_steps_limits_and_gates_and_nothing_else(a
     assert energy.unverified == ("min_mw",)
 
 
-def test_the_version_without_an_end_holds_and_what_is_sold_by_season_is_left_out(acme: Market) -> None:
+def test_the_version_without_an_end_holds_and_what_is_sold_by_season_or_half_known_is_left_out(acme: Market) -> None:
     assert acme.names == ("energy-rt", "reserve")
 
 

@@ -16,7 +16,7 @@ from bidding.backtest import site
 from bidding.backtest.calls import CallModel
 from bidding.backtest.cases import Case, Real, cases, joint
 from bidding.backtest.day import Outcome
-from bidding.backtest.finding import MAIN, WHY_LEVEL, finding, why
+from bidding.backtest.finding import MAIN, WHY_LEVEL, WHY_MISSING, finding, why
 from bidding.backtest.report import HEADS, Plan, report, table
 from bidding.backtest.reserves import Retroactive
 from bidding.backtest.site import Measured
@@ -124,6 +124,14 @@ def test_the_finding_says_who_won_and_by_how_much() -> None:
     assert f"`{MAIN}`: surely better than `simple` in 0 of 1 markets, surely worse in 1" in worse
     assert WHY_LEVEL in worse
     assert WHY_LEVEL not in better
+
+
+def test_more_that_was_missing_than_with_the_rule_is_told() -> None:
+    short = Outcome(missing_mwh=Decimal(3))
+    found = summaries([*summary("simple", 4.0), *summary(MAIN, 8.0, outcome=short), *summary(FORESIGHT, 9.0)], 7)
+
+    assert f"{WHY_MISSING}. Missing MWh, reserve that did not stand ready included: m 3 against 0." in finding(found)
+    assert WHY_MISSING not in finding(lines(8, 4))
 
 
 def test_years_are_told_apart_and_together() -> None:

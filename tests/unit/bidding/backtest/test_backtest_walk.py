@@ -225,6 +225,22 @@ def test_a_strategy_that_another_one_stood_in_for_is_marked() -> None:
     assert {row.fell_back for row in found if row.contestant == BY_FORECAST.name} == {True}
 
 
+def test_doubt_leaves_probability_to_no_scenario_and_the_prices_as_they_are() -> None:
+    asked: list[Problem] = []
+
+    def remember(contestant: Contestant, problem: Problem) -> Plan:
+        asked.append(problem)
+        return planner(contestant, problem)
+
+    doubting = replace(AT_COST, name="doubting", unseen=0.1)
+    list(walk(case(prices(FIRST, 25, wave)), (AT_COST, doubting), remember, "seed"))
+
+    sure, unsure = asked[0].prices.scenarios, asked[1].prices.scenarios
+    assert sum(scenario.probability for scenario in sure) == pytest.approx(1)
+    assert sum(scenario.probability for scenario in unsure) == pytest.approx(0.9)
+    assert [scenario.series for scenario in sure] == [scenario.series for scenario in unsure]
+
+
 def test_prices_move_to_another_year_by_the_local_clock() -> None:
     """2017 has no 29 February; 2:00 of 8 March 2020 was skipped, and so 2017's price of that hour is left out."""
     of_2017 = prices(date(2017, 2, 27), 14, lambda day, number: f"{day.month}{day.day:02}.{number:02}")
