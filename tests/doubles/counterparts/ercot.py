@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 
 from doubles.ercot import certificates
@@ -18,6 +19,8 @@ from lxml import etree
 
 from bidding.markets.ercot import hours
 from bidding.markets.ercot.names import ENERGY
+from bidding.products import Shape
+from bidding.products.load import load
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer
 
@@ -25,6 +28,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 SERVER = ROOT / "tests" / "doubles" / "ercot" / "server.py"
 READY_WITHIN_S = 60.0
 
+VENUE = "ercot"
 RESOURCE = made.RESOURCE
 PRODUCTS = ("energy-rt", "reg-up", "reg-down", "rrs-pfr", "rrs-ffr", "rrs-ufr", "ecrs", "non-spin")
 NOW = datetime(2026, 7, 24, 5, 0, tzinfo=UTC)
@@ -94,12 +98,22 @@ def offer(
     product: str, interval: Interval, *steps: tuple[str, str], revision: int = 1, resource: str = RESOURCE
 ) -> Offer:
     """Return a valid offer of (MW, price) *steps*, two modest ones by default."""
-    return made.offer(product, interval, *steps, revision=revision, resource=resource)
+    return _listed(made.offer(product, interval, *steps, revision=revision, resource=resource))
 
 
 def offers() -> st.SearchStrategy[tuple[Offer, ...]]:
     """Return sets of offers that keep every rule and make one document."""
-    return made.sets()
+    return made.sets().map(lambda offers: tuple(map(_listed, offers)))
+
+
+@cache
+def _energy_shape() -> Shape:
+    return load(VENUE)[ENERGY].shape
+
+
+def _listed(offer: Offer) -> Offer:
+    """Return *offer* in the order that the product's data asks for."""
+    return made.as_listed(offer, _energy_shape()) if offer.product == ENERGY else offer
 
 
 def validate(document: bytes, shared: Path) -> None:
