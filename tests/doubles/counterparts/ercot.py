@@ -30,7 +30,10 @@ READY_WITHIN_S = 60.0
 
 VENUE = "ercot"
 RESOURCE = made.RESOURCE
-PRODUCTS = ("energy-rt", "reg-up", "reg-down", "rrs-pfr", "rrs-ffr", "rrs-ufr", "ecrs", "non-spin")
+PRODUCTS = ("reg-down", "energy-rt", "reg-up", "rrs-pfr", "rrs-ffr", "rrs-ufr", "ecrs", "non-spin")
+"""Regulation down first: it has awards, which energy has not by EWS, and an ERCOT key of its own."""
+CHEAP = (("1.0", "0.00"),)
+"""Bought at any price. There is no `TWO_STEPS`: ERCOT takes an hour whole or not at all."""
 NOW = datetime(2026, 7, 24, 5, 0, tzinfo=UTC)
 """Midnight in Texas: tomorrow's Day-Ahead Market closes in ten hours."""
 TODAY, TOMORROW = date(2026, 7, 24), date(2026, 7, 25)
