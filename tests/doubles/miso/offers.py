@@ -74,7 +74,6 @@ def _step(mw: Decimal, price: Decimal) -> OfferStep:
     )
 
 
-_MONEY = st.decimals(0, 10**6, places=2)
 _DETAILS = {
     "site": st.text(max_size=12),
     "currency": st.just("USD"),
@@ -95,22 +94,23 @@ def curves(draw: st.DrawFn, most: int, rules: Rules) -> tuple[OfferStep, ...]:
     cents = st.integers(int(rules.price_floor * 100), int(rules.price_cap * 100))
     prices = sorted(draw(st.lists(cents, min_size=count, max_size=count, unique=True)))
     sizes = [draw(st.integers(int(rules.min_mw * 10), 500)), *(draw(st.integers(1, 500)) for _ in range(count - 1))]
+    tiers, costs = draw(st.lists(st.sampled_from(Tier), min_size=count, max_size=count)), draw(st.integers(0, 10**9))
     return tuple(
         OfferStep(
             quantity_mw=Decimal(tenths) / 10,
             price_per_mwh=Decimal(price) / 100,
-            tier=draw(st.sampled_from(Tier)),
-            tokens_forgone_per_mwh=draw(_MONEY),
-            token_cost_per_mwh=draw(_MONEY),
-            service_credit_per_mwh=draw(_MONEY),
-            restart_cost_per_mwh=draw(_MONEY),
+            tier=tier,
+            tokens_forgone_per_mwh=Decimal(costs),
+            token_cost_per_mwh=Decimal(costs + price) / 100,
+            service_credit_per_mwh=Decimal(tenths) / 7,
+            restart_cost_per_mwh=Decimal(costs) / 1000,
         )
-        for tenths, price in zip(sizes, prices, strict=True)
+        for tenths, price, tier in zip(sizes, prices, tiers, strict=True)
     )
 
 
 @st.composite
-def offers(draw: st.DrawFn, most: int = 12) -> tuple[Offer, ...]:
+def offers(draw: st.DrawFn, most: int = 8) -> tuple[Offer, ...]:
     """Draw up to *most* offers of one market and day, in any order, that keep every rule: firm power is above all."""
     market_products, day, hours = draw(
         st.sampled_from(
