@@ -34,6 +34,7 @@ from pipeline.messages.market import Offer, OfferState
 log = logging.getLogger("bidding.submit")
 
 TOO_LATE = "the gate closed before it could be sent"
+IN_THE_WAY = "what became of an earlier revision was not known before its gate closed"
 AT_ONCE = 16
 """Requests under way side by side; the rest waits, unsent."""
 
@@ -128,6 +129,8 @@ class Submitter:
             new = [o for o in offers if (known := states[o.offer_id]) is None or known.state is OfferState.HELD]
             if new and await self._clear_the_way(new):
                 await self._send(self._meant(new))
+            elif new:
+                self._book.write(Refused(document_id=self._meant(new).document_id, reason=IN_THE_WAY))
             await self._resolve_all(offers)
 
     async def _withdraw(self, offers: Sequence[Offer], reason: str) -> None:

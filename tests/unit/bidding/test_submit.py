@@ -245,6 +245,21 @@ async def test_a_newer_revision_waits_until_the_older_one_is_resolved(tmp_path: 
     assert r.book.ledger.offers[ID].state is OfferState.SUPERSEDED
 
 
+async def test_a_newer_revision_is_refused_where_the_older_ones_outcome_stays_open(tmp_path: Path) -> None:
+    """The venue is silent past the gate: whether revision 1 is there is not known, so 2 is not sent after it."""
+    path = tmp_path / "j"
+    with rig(path, ScriptedVenue()) as r:
+        r.book.write(meant())
+        r.book.write(Sent(document_id=meant().document_id, attempt=1))
+
+    with rig(path, ScriptedVenue(on_status=["lost"] * 2), WaitedClock.from_(INTERVAL.start)) as r:
+        (record,) = await r.submitter.submit([revised(2)])
+
+        assert record.state is OfferState.REJECTED
+        assert "submit" not in r.venue.calls
+        assert [open_still.offer_ids for open_still in r.book.ledger.open_documents] == [(ID,)]
+
+
 async def test_an_older_revision_is_not_sent_once_a_newer_one_was(tmp_path: Path) -> None:
     with rig(tmp_path / "j", ScriptedVenue()) as r:
         await r.submitter.submit([revised(2)])
@@ -430,7 +445,8 @@ async def test_a_request_without_an_answer_is_given_up_and_asked_about(tmp_path:
     venue, clock = Holding(), WaitedClock.from_(NOON)
     with Journal(tmp_path / "j") as journal:
         book = Book(journal, clock)
-        (record,) = await Submitter(venue, book, clock, patience(1, request_s=0.02)).submit([OFFER])
+        async with asyncio.timeout(3):
+            (record,) = await Submitter(venue, book, clock, patience(1, request_s=0.02)).submit([OFFER])
 
     assert (record.state, record.unknowns) == (OfferState.ACCEPTED, 1)
     assert venue.calls == ["submit", "status"]
