@@ -1,21 +1,77 @@
 """Sentences on what came out: who beat whom, by how much and how surely, and why. Pure; all figures computed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bidding.backtest.summary import RULE, Summary
 from bidding.backtest.walk import FORESIGHT
 
-ALIKE = 0.005
+ALIKE = 0.01
 """Below this share of the rule's value a difference is none."""
+MAIN = "optimiser, λ 0"
+"""The optimiser on the same power as the rule, without a risk weight."""
+
+WHY_LEVEL = (
+    "Where only energy is sold the two have little to differ on: an offer at cost is paid the clearing price anyway, "
+    "and what is left is which hours get the energy of the day, which both choose by the same scenarios. The "
+    "optimiser's dearer offers in more hours are an option: it pays when the day is unlike the scenarios, and costs "
+    "when it misses."
+)
+WHY_RISK = (
+    "A risk weight sells less: the optimiser's worst 5 % of days are those on which not even the power of 95 % "
+    "confidence is there and all of it is bought back. The walk has no such day; hours miss some of it."
+)
+WHY_MISSING = (
+    "Limits of the day's energy hold in every scenario, not on every day: where it was unlike all of them, more of the "
+    "optimiser's offers was taken than the day's energy could deliver"
+)
+DEEP = ", to 80 %"
+WHY_DEEP = (
+    "Less firm steps earn more where reserve is sold because what is not called is not missed. They show what firmness "
+    "costs and are no advice: a venue buys reserve that is there. Missing MWh, reserve that did not stand ready "
+    "included, to 80 % against 95 %"
+)
 
 
 def finding(lines: Sequence[Summary]) -> str:
-    """Return the overall result, a sentence a contestant and one a case."""
-    keys = list(dict.fromkeys((line.case, line.year) for line in lines))
-    names = [name for name in dict.fromkeys(line.contestant for line in lines) if name not in {RULE, FORESIGHT}]
-    parts = [_contestant(name, lines) for name in names]
-    parts += [_case([line for line in lines if (line.case, line.year) == key]) for key in keys]
+    """Return the overall result: a sentence a market, then one on each of the other contestants, then the reasons."""
+    whole = [line for line in lines if line.whole]
+    cases = list(dict.fromkeys(line.case for line in whole))
+    names = [name for name in dict.fromkeys(line.contestant for line in whole) if name not in {RULE, FORESIGHT}]
+    parts = [_case([line for line in whole if line.case == case]) for case in cases]
+    parts += [_contestant(name, whole) for name in names]
+    parts += _reasons(whole)
     return "\n".join(f"- {part}" for part in parts if part)
+
+
+def _case(lines: Sequence[Summary]) -> str:
+    by_name = {line.contestant: line for line in lines}
+    if RULE not in by_name or MAIN not in by_name:
+        return ""
+    rule, ours = by_name[RULE], by_name[MAIN]
+    gain = ours.over_rule
+    shares = (
+        ""
+        if rule.captured is None or ours.captured is None
+        else f"; {ours.captured:.1%} of perfect foresight against {rule.captured:.1%}"
+    )
+    if gain is None:
+        return ""
+    return (
+        f"**{rule.case}**, {rule.span}, {rule.days} days: `{MAIN}` {ours.value:,.0f} $, `{RULE}` {rule.value:,.0f} $: "
+        f"{gain.difference:+,.0f} $ (95 %: {gain.low:+,.0f} to {gain.high:+,.0f}), {verdict(ours, rule)}{shares}."
+    )
+
+
+def verdict(line: Summary, rule: Summary) -> str:
+    """Return how *line* stands to the rule, in words."""
+    gain = line.over_rule
+    if gain is None:
+        return ""
+    if gain.low > 0:
+        return "better"
+    if gain.high < 0:
+        return "worse"
+    return "level" if abs(gain.difference) <= ALIKE * abs(rule.value) else "not surely different"
 
 
 def _contestant(name: str, lines: Sequence[Summary]) -> str:
@@ -24,34 +80,45 @@ def _contestant(name: str, lines: Sequence[Summary]) -> str:
     better = sum(gain.low > 0 for gain in gains)
     worse = sum(gain.high < 0 for gain in gains)
     shares = [line.captured for line in mine if line.captured is not None]
-    span = f", {min(shares):.1%} to {max(shares):.1%} of perfect foresight" if shares else ""
+    span = f"; {min(shares):.1%} to {max(shares):.1%} of perfect foresight" if shares else ""
     return (
-        f"`{name}` earned more than `{RULE}` in {better} of {len(gains)} market years, less in {worse}, and in "
-        f"{len(gains) - better - worse} the 95 % interval holds both{span}."
+        f"`{name}`: surely better than `{RULE}` in {better} of {len(gains)} markets, surely worse in {worse}, neither "
+        f"in {len(gains) - better - worse}{span}."
     )
 
 
-def _case(lines: Sequence[Summary]) -> str:
-    by_name = {line.contestant: line for line in lines}
-    others = [line for line in lines if line.contestant not in {RULE, FORESIGHT}]
-    if RULE not in by_name or not others:
-        return ""
-    rule, best = by_name[RULE], max(others, key=lambda line: line.value)
-    gain = best.over_rule
-    captured = (
-        ""
-        if rule.captured is None or best.captured is None
-        else (f"; of perfect foresight {best.captured:.1%} against {rule.captured:.1%}")
-    )
-    interval = "" if gain is None else f" ({gain.low:+,.0f} to {gain.high:+,.0f})"
-    return (
-        f"{rule.case} {rule.year}: best of the optimiser's `{best.contestant}`, {best.value - rule.value:+,.0f} $"
-        f"{interval} on {rule.value:,.0f} ${captured}."
+def _reasons(lines: Sequence[Summary]) -> Iterator[str]:
+    """Yield the explanations that the figures call for."""
+    main = {line.case: line for line in lines if line.contestant == MAIN}
+    rule = {line.case: line for line in lines if line.contestant == RULE}
+    energy = [line for line in main.values() if energy_only(line)]
+    if any(line.over_rule is not None and line.over_rule.low <= 0 for line in energy):
+        yield WHY_LEVEL
+    short = [line for line in energy if line.outcome.missing_mwh > rule[line.case].outcome.missing_mwh]
+    if short:
+        yield f"{WHY_MISSING}. Missing MWh: {_missing(short, rule)}."
+    weighed = [line for line in lines if line.contestant.startswith("optimiser, λ 0.") and line.case in main]
+    if any(line.value < main[line.case].value for line in weighed):
+        yield WHY_RISK
+    deeper = [line for line in lines if line.contestant == f"{MAIN}{DEEP}" and not energy_only(line)]
+    if any(line.outcome.missing_mwh > main[line.case].outcome.missing_mwh for line in deeper):
+        yield f"{WHY_DEEP}: {_missing(deeper, main)}."
+
+
+def energy_only(line: Summary) -> bool:
+    """Tell whether nothing but energy was sold."""
+    return line.outcome.sold_mwh == line.outcome.sold_energy_mwh
+
+
+def _missing(lines: Sequence[Summary], others: Mapping[str, Summary]) -> str:
+    return ", ".join(
+        f"{line.case} {line.outcome.missing_mwh:,.0f} against {others[line.case].outcome.missing_mwh:,.0f}"
+        for line in lines
     )
 
 
 def why(lines: Sequence[Summary]) -> str:
-    """Return where the optimiser does not beat the rule in one market year, and what sets the two apart."""
+    """Return where a contestant does not surely beat the rule in one span, and what sets the two apart."""
     rule = next((line for line in lines if line.contestant == RULE), None)
     if rule is None:
         return ""
@@ -62,13 +129,9 @@ def _not_better(line: Summary, rule: Summary) -> Iterator[str]:
     gain = line.over_rule
     if gain is None or gain.low > 0:
         return
-    verdict = "is worse than" if gain.high < 0 else "is not surely better than"
-    if abs(gain.difference) <= ALIKE * abs(rule.value):
-        verdict = "is level with"
     ours, theirs = line.outcome, rule.outcome
     yield (
-        f"`{line.contestant}` {verdict} `{RULE}` ({gain.difference:+,.0f} $): it was paid "
-        f"{ours.revenue - theirs.revenue:+,.0f} $, spent {ours.cost - theirs.cost:+,.0f} $ on tokens and "
-        f"{ours.penalty - theirs.penalty:+,.0f} $ on penalties, and delivered "
-        f"{ours.delivered_mwh - theirs.delivered_mwh:+,.0f} MWh, in comparison."
+        f"`{line.contestant}` against `{RULE}` is {verdict(line, rule)} ({gain.difference:+,.0f} $): paid "
+        f"{ours.revenue - theirs.revenue:+,.0f} $, tokens {ours.cost - theirs.cost:+,.0f} $, penalties "
+        f"{ours.penalty - theirs.penalty:+,.0f} $, delivered {ours.delivered_mwh - theirs.delivered_mwh:+,.0f} MWh."
     )

@@ -68,8 +68,13 @@ def prices(
     calls: CallModel | None,
     seed: str,
 ) -> model.Prices | None:
-    """Return the scenarios of *hours*, part of *day*, by product; None where there were too few days like it."""
+    """
+    Return the scenarios of *day* by product; None where there were too few days like it.
+
+    An hour that is not in *hours* is not traded: its price is not known, so that nothing is offered for it.
+    """
     days = like_days(tuple(series.values()), day, gate)
+    days_of = next(iter(series.values())).timezone
     if len(days) < LEAST_LIKE_DAYS:
         return None
     scenarios = tuple(
@@ -83,7 +88,7 @@ def prices(
         for source in days
     )
     return model.Prices(
-        intervals=tuple(hours),
+        intervals=hours_of(day, days_of),
         scenarios=scenarios,
         source=f"the {len(days)} newest days of its kind before {gate:%Y-%m-%d %H:%M} UTC, calls drawn",
     )
@@ -101,11 +106,12 @@ def _series(
 ) -> model.Series:
     timezone = of.timezone
     alike = dict(zip(hours_of(day, timezone), like(day, of.of(source), timezone), strict=True))
-    price = tuple(float(alike[hour]) for hour in hours)
+    traded = frozenset(hours)
+    price = tuple(float(found) if hour in traded else None for hour, found in alike.items())
     if name != RESERVE or calls is None:
         return model.Series(price=price)
-    drawn = draw(calls, hours, f"{seed} scenario {source}")
-    share = tuple(min(1.0, called_h(drawn[hour].length)) if hour in drawn else 0.0 for hour in hours)
+    drawn = draw(calls, alike, f"{seed} scenario {source}")
+    share = tuple(min(1.0, called_h(drawn[hour].length)) if hour in drawn else 0.0 for hour in alike)
     return model.Series(price=price, called=share)
 
 

@@ -14,11 +14,11 @@ from bidding.backtest.walk import FORESIGHT
 
 WIDTH, HEIGHT = 860, 260
 WEEK = 7
-COLOURS = ("#777777", "#1b6ca8", "#2f8f5b", "#c98a1b", "#8a4fa3", "#c0392b")
+COLOURS = ("#777777", "#1b6ca8", "#2f8f5b", "#c98a1b", "#8a4fa3", "#c0392b", "#222222")
 
 
 def cumulative(lines: Sequence[Summary]) -> str:
-    """Return what each contestant had earned by every week's end, the years of one case one after the other."""
+    """Return what each contestant had earned by every week's end, one case."""
     rows = [
         {"day": day, "thousand": earned / 1000, "contestant": name}
         for name in _names(lines)
@@ -30,7 +30,7 @@ def cumulative(lines: Sequence[Summary]) -> str:
     )
     return _svg(
         chart.encode(
-            x=alt.X("day:T", title=None, axis=alt.Axis(format="%Y-%m")),
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%Y-%m", tickCount="month", labelOverlap="greedy")),
             y=alt.Y("thousand:Q", title="value so far, thousand $ (simulated site)"),
             color=_colour(_names(lines)),
         ).properties(width=WIDTH, height=HEIGHT)
@@ -45,9 +45,9 @@ def _earned(lines: Sequence[Summary]) -> list[tuple[date, float]]:
 def frontier(lines: Sequence[Summary]) -> str:
     """Return mean value a day against the mean of the worst 5 % of days, a point a contestant, a panel a case."""
     rows = [
-        {"panel": f"{line.case} {line.year}", "cvar": line.cvar, "mean": line.mean, "contestant": line.contestant}
+        {"panel": line.case, "cvar": line.cvar, "mean": line.mean, "contestant": line.contestant}
         for line in lines
-        if line.contestant != FORESIGHT
+        if line.whole and line.contestant != FORESIGHT
     ]
     schema = {"panel": pl.String, "cvar": pl.Float64, "mean": pl.Float64, "contestant": pl.String}
     points = (
@@ -79,7 +79,7 @@ def captured(lines: Sequence[Summary]) -> str:
     chart = alt.Chart(_frame(rows, schema)).mark_line(strokeWidth=1.8, point=True)
     return _svg(
         chart.encode(
-            x=alt.X("month:T", title=None, axis=alt.Axis(format="%Y-%m")),
+            x=alt.X("month:T", title=None, axis=alt.Axis(format="%Y-%m", tickCount="month", labelOverlap="greedy")),
             y=alt.Y("share:Q", title="share of perfect foresight", axis=alt.Axis(format="%")),
             color=_colour(_names([line for line in lines if line.contestant != FORESIGHT])),
         ).properties(width=WIDTH, height=HEIGHT)

@@ -82,18 +82,22 @@ def assumptions(real: Real, seed: str) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def method(contestants: Sequence[Contestant]) -> str:
+def method(contestants: Sequence[Contestant], weeks_apart: int) -> str:
     """Return how the walk goes and who takes part."""
     named = "\n".join(
         f"- `{one.name}`: strategy `{one.strategy}`, steps of {one.confidence:.0%} and firmer, risk weight "
-        f"{one.risk_weight:g}"
+        f"{one.risk_weight:g}{', limits that hold whatever is taken' if one.unseen else ''}"
         for one in contestants
     )
     shares = ", ".join(f"{share:.0%}" for share in CONFIDENCES)
+    weeks = (
+        f"Offers are made in every {weeks_apart}th week, where reserve is sold four times as often: a plan takes a "
+        "solver a good part of a second. Values are of those weeks, not of years. "
+    )
     return (
-        f"At the venue's gate of the day before, a strategy gets {LEAST_LIKE_DAYS} to {LIKE_DAYS} whole days of the "
-        f"same kind (business day or not) of the last {LOOK_BACK} as equally likely scenarios, and what could be let "
-        f"go as quantiles ({shares}) of the same hour over {HISTORY_DAYS} days. "
+        f"{weeks if weeks_apart > 1 else ''}At the venue's gate of the day before, a strategy gets {LEAST_LIKE_DAYS} "
+        f"to {LIKE_DAYS} whole days of the same kind (business day or not) of the last {LOOK_BACK} as equally likely "
+        f"scenarios, and what could be let go as quantiles ({shares}) of the same hour over {HISTORY_DAYS} days. "
         "Only hours that had ended count as seen, which for day-ahead prices is stricter than their publication. Then "
         "the real price comes: a step is bought if it is not dearer, and paid the clearing price. Hours without a real "
         "price are left out for everyone and are no zeros. The code that plans is the live one.\n\n"
@@ -112,6 +116,7 @@ def gaps(case: Case, lines: Sequence[Summary]) -> str:
     days = len({day for line in lines for day in line.daily})
     absent = ", ".join(f"{count} hours of {name}" for name, count in missing.items())
     return (
-        f"{days} of {len(case.days)} days; the first ones lack {LEAST_LIKE_DAYS} days of their kind before them. "
+        f"{days} of the record's {len(case.days)} days: those of the weeks walked that have {LEAST_LIKE_DAYS} days of "
+        "their kind before them. "
         f"Without a price inside the record: {absent}."
     )

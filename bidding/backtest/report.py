@@ -41,22 +41,26 @@ class Report:
     files: Mapping[str, str]
 
 
-def report(
-    cases: Sequence[Case],
-    lines: Sequence[Summary],
-    contestants: Sequence[Contestant],
-    *,
-    real: Real,
-    seed: str,
-    folder: str,
-) -> Report:
-    """Return the page on *lines*, whose plots it looks for in *folder*."""
+@dataclass(frozen=True)
+class Plan:
+    """How the walk was done."""
+
+    contestants: tuple[Contestant, ...]
+    seed: str
+    weeks_apart: int
+    folder: str
+    """Where the page finds its plots, beside it."""
+
+
+def report(cases: Sequence[Case], lines: Sequence[Summary], real: Real, plan: Plan) -> Report:
+    """Return the page on *lines*."""
+    folder = plan.folder
     files = {"monthly.csv": monthly(lines), "frontier.svg": plots.frontier(lines)}
     for case in cases:
         mine = [line for line in lines if line.case == case.name]
         if mine:
-            files[f"{case.name}-value.svg"] = plots.cumulative(mine)
-            files[f"{case.name}-captured.svg"] = plots.captured(mine)
+            files[f"{case.name}-value.svg"] = plots.cumulative([line for line in mine if line.whole])
+            files[f"{case.name}-captured.svg"] = plots.captured([line for line in mine if line.whole])
     parts = [
         "# What the offer builder would have earned",
         "`make backtest` writes this page.",
@@ -66,9 +70,9 @@ def report(
         f"![Mean day against the worst]({folder}/frontier.svg)",
         "## What is real, and what is not",
         provenance.table(real),
-        provenance.assumptions(real, seed),
+        provenance.assumptions(real, plan.seed),
         "## How it was done",
-        provenance.method(contestants),
+        provenance.method(plan.contestants, plan.weeks_apart),
         *(part for case in cases for part in section(case, lines, folder)),
     ]
     return Report("\n\n".join(part for part in parts if part) + "\n", files)
@@ -83,17 +87,17 @@ def section(case: Case, lines: Sequence[Summary], folder: str) -> Iterator[str]:
     if case.constructed:
         yield "**A construction, not history: these prices were never seen together.**"
     yield provenance.gaps(case, mine)
-    for year in dict.fromkeys(line.year for line in mine):
-        of_year = [line for line in mine if line.year == year]
-        yield f"### {year}: {of_year[0].days} days"
-        yield table(of_year)
-        yield why(of_year)
+    for span in dict.fromkeys(line.span for line in mine):
+        of_span = [line for line in mine if line.span == span]
+        yield f"### {span}: {of_span[0].days} days"
+        yield table(of_span)
+        yield why(of_span)
     yield f"![Value so far]({folder}/{case.name}-value.svg)"
     yield f"![Share of perfect foresight by month]({folder}/{case.name}-captured.svg)"
 
 
 def table(lines: Sequence[Summary]) -> str:
-    """Return one year of one case, a row a contestant."""
+    """Return one span of one case, a row a contestant."""
     rows = [_row(HEADS), _row(["---", *["---:"] * (len(HEADS) - 1)])]
     return "\n".join([*rows, *(_row(cells(line)) for line in lines)])
 
@@ -133,7 +137,7 @@ def _row(texts: Sequence[str]) -> str:
 def monthly(lines: Sequence[Summary]) -> str:
     """Return every month's value as CSV."""
     months: dict[tuple[str, str, str], float] = {}
-    for line in lines:
+    for line in (line for line in lines if line.whole):
         for day, value in sorted(line.daily.items()):
             key = (line.case, line.contestant, f"{day:%Y-%m}")
             months[key] = months.get(key, 0.0) + value

@@ -1,4 +1,4 @@
-"""What the days of one contestant in one case and year add up to. Pure."""
+"""What the days of one contestant in one case add up to, in all and by year. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from bidding.backtest.day import Outcome, total
 from bidding.backtest.statistics import Gain, cvar, deviation, gain
-from bidding.backtest.walk import FORESIGHT, Row, by_year
+from bidding.backtest.walk import FORESIGHT, Row
 
 RULE = "simple"
 TOKENS = Decimal(1_000_000)
@@ -18,7 +18,10 @@ class Summary:
     """One line of the report."""
 
     case: str
-    year: int
+    span: str
+    """A year, or the first and last of several."""
+    whole: bool
+    """All days of the case, not one of several years."""
     contestant: str
     outcome: Outcome
     daily: dict[date, float]
@@ -68,19 +71,27 @@ class Summary:
 
 
 def summaries(rows: Sequence[Row], seed: int) -> list[Summary]:
-    """Return the lines of the report: by case, year and contestant, in the order of the rows."""
-    return [line for (case, year), found in by_year(rows).items() for line in _year(case, year, found, seed)]
+    """Return the lines of the report: by case all days and then, where there are several, each year; by contestant."""
+    found: list[Summary] = []
+    for case in dict.fromkeys(row.case for row in rows):
+        mine = [row for row in rows if row.case == case]
+        years = sorted({row.day.year for row in mine})
+        found += _span(f"{years[0]} to {years[-1]}" if len(years) > 1 else str(years[0]), mine, seed, whole=True)
+        for year in years if len(years) > 1 else ():
+            found += _span(str(year), [row for row in mine if row.day.year == year], seed, whole=False)
+    return found
 
 
-def _year(case: str, year: int, rows: Sequence[Row], seed: int) -> Iterator[Summary]:
+def _span(span: str, rows: Sequence[Row], seed: int, *, whole: bool) -> Iterator[Summary]:
     best = float(total(row.outcome for row in rows if row.contestant == FORESIGHT).value)
     rule = _daily([row for row in rows if row.contestant == RULE])
     for name in dict.fromkeys(row.contestant for row in rows):
         mine = [row for row in rows if row.contestant == name]
         outcome, daily = total(row.outcome for row in mine), _daily(mine)
         yield Summary(
-            case=case,
-            year=year,
+            case=rows[0].case,
+            span=span,
+            whole=whole,
             contestant=name,
             outcome=outcome,
             daily=daily,

@@ -15,7 +15,7 @@ from bidding.backtest.cases import Case
 from bidding.backtest.day import Outcome, Truth, settle
 from bidding.backtest.foresight import bound
 from bidding.backtest.hourly import hours_of
-from bidding.portfolio.model import Plan, Problem
+from bidding.portfolio.model import Plan, Prices, Problem
 from bidding.settlement import CENT
 from pipeline.interval import Interval
 from pipeline.messages.telemetry import Tier
@@ -34,6 +34,11 @@ class Contestant:
     risk_weight: float = 0.0
     confidence: float = 0.95
     """Steps of lower confidence are not sold."""
+    unseen: float = 0.0
+    """
+    Probability left to days unlike all scenarios. Anything may be taken on them: with any such doubt the limits of the
+    day's energy hold whatever is taken, not only in the scenarios.
+    """
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Row:
     """The strategy could not answer, and another one did in its place."""
 
 
+DAYS_A_WEEK = 7
 Planner = Callable[[Contestant, Problem], Plan]
 
 
@@ -79,7 +85,7 @@ def problem(case: Case, day: date, hours: Sequence[Interval], seed: str) -> Prob
     return Problem(
         resource="simulated-site",
         site="simulated-site",
-        flexibility=forecast.flexibility(case.site, hours, gate),
+        flexibility=forecast.flexibility(case.site, hours_of(day, case.timezone), gate),
         prices=prices,
         products=case.products,
         timezone=case.timezone,
@@ -125,10 +131,23 @@ def walk(
 
 
 def _row(case: Case, day: date, contestant: Contestant, *, planner: Planner, asked: Problem, came: Truth) -> Row:
-    settings = {"risk_weight": contestant.risk_weight, "confidence": contestant.confidence}
+    settings = {
+        "risk_weight": contestant.risk_weight,
+        "confidence": contestant.confidence,
+        "prices": doubted(asked.prices, contestant.unseen),
+    }
     plan = planner(contestant, asked.model_copy(update=settings))
     outcome = settle(plan.offers, came, case.products, case.site.costs)
     return Row(case.name, contestant.name, day, outcome, fell_back=plan.strategy != contestant.strategy)
+
+
+def doubted(prices: Prices, unseen: float) -> Prices:
+    """Return *prices* with so much probability left to none of the scenarios: 20 at 0.05 and 0.1 are 20 at 0.045."""
+    scenarios = tuple(
+        scenario.model_copy(update={"probability": scenario.probability * (1 - unseen)})
+        for scenario in prices.scenarios
+    )
+    return prices.model_copy(update={"scenarios": scenarios}) if unseen else prices
 
 
 def check(rows: Sequence[Row], best: Outcome) -> None:
@@ -141,9 +160,6 @@ def check(rows: Sequence[Row], best: Outcome) -> None:
             )
 
 
-def by_year(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
-    """Return the rows by case and year, in their order."""
-    found: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row.case, row.day.year), []).append(row)
-    return found
+def apart(days: Sequence[date], weeks: int) -> tuple[date, ...]:
+    """Return the days of every so many ISO weeks, whole weeks, the same ones in every market."""
+    return tuple(day for day in days if (day.toordinal() - 1) // DAYS_A_WEEK % weeks == 0)

@@ -138,7 +138,10 @@ def planner(contestant: Contestant, problem: Problem) -> Plan:
     """Offer all firm power at its cost, or at the mean of the scenarios where that is more: no solver."""
     offers = []
     for index, slot in enumerate(problem.flexibility.slots):
-        expected = sum(s.probability * (s.series[ENERGY].price[index] or 0.0) for s in problem.prices.scenarios)
+        known = [(s.probability, s.series[ENERGY].price[index]) for s in problem.prices.scenarios]
+        expected = sum(chance * price for chance, price in known if price is not None)
+        if any(price is None for _, price in known):
+            continue
         for given in slot.steps[:1]:
             ask = (
                 max(given.cost_per_mwh, Decimal(round(expected, 2)))

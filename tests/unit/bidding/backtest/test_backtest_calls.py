@@ -24,7 +24,7 @@ def test_the_level_is_of_the_last_years_and_the_shape_of_all() -> None:
     """
     Two events for the RTO in three years; of three instants in all, one is in January and two are at 7 o'clock.
 
-    Two zones at one instant are one event.
+    Two zones at one instant are one event, and one in another subzone does not count for the level.
     """
     found = learn(
         (
@@ -32,6 +32,7 @@ def test_the_level_is_of_the_last_years_and_the_shape_of_all() -> None:
             event(datetime(2005, 1, 5, 7), zone="Dayton Control Zone"),  # noqa: DTZ001
             event(datetime(2014, 6, 5, 7, 30), 8),  # noqa: DTZ001
             event(datetime(2015, 8, 5, 18), 12),  # noqa: DTZ001
+            event(datetime(2015, 8, 5, 18), 60, subzone="elsewhere"),  # noqa: DTZ001
         )
     )
 

@@ -16,8 +16,8 @@ from bidding.backtest import site
 from bidding.backtest.calls import CallModel
 from bidding.backtest.cases import Case, Real, cases, joint
 from bidding.backtest.day import Outcome
-from bidding.backtest.finding import finding, why
-from bidding.backtest.report import HEADS, report, table
+from bidding.backtest.finding import DEEP, MAIN, WHY_DEEP, WHY_LEVEL, WHY_MISSING, finding, why
+from bidding.backtest.report import HEADS, Plan, report, table
 from bidding.backtest.reserves import Retroactive
 from bidding.backtest.site import Measured
 from bidding.backtest.summary import Summary, summaries
@@ -28,6 +28,7 @@ from pipeline.messages.telemetry import Tier
 FIRST = date(2021, 3, 1)
 SIMPLE = replace(AT_COST, name="simple", strategy="simple")
 CONTESTANTS = (SIMPLE, BY_FORECAST)
+PLAN = Plan(CONTESTANTS, seed="seed", weeks_apart=8, folder="there")
 
 
 def small_real() -> Real:
@@ -51,7 +52,7 @@ def small_real() -> Real:
 
 def page(of: Sequence[Case]) -> str:
     lines = [line for each in of for line in summaries(list(walk(each, CONTESTANTS, planner, "seed")), 7)]
-    return report(of, lines, CONTESTANTS, real=small_real(), seed="seed", folder="there").text
+    return report(of, lines, small_real(), PLAN).text
 
 
 def test_the_page_says_what_is_simulated_and_what_is_real() -> None:
@@ -64,6 +65,7 @@ def test_the_page_says_what_is_simulated_and_what_is_real() -> None:
     assert "| cost of tokens | **assumed** |" in text
     assert "Prices of 2017 and events to 2015 do not overlap" in text
     assert "Not modelled: scarcity adders" in text
+    assert "Offers are made in every 8th week" in text
 
 
 def test_a_construction_is_called_one() -> None:
@@ -71,7 +73,7 @@ def test_a_construction_is_called_one() -> None:
     (history,) = cases(real, "seed", ["PJM_DOM_RT"])
     constructed = joint(2021, real, "seed")
 
-    text = report([history], [], CONTESTANTS, real=real, seed="seed", folder="there").text
+    text = report([history], [], real, PLAN).text
     assert "construction" not in text
     assert constructed.constructed
     assert constructed.title.startswith("Constructed, not history")
@@ -94,7 +96,7 @@ def lines(ours: float, simple: float) -> list[Summary]:
     """Four weeks of the same day."""
     days = 28
     return summaries(
-        [*summary("simple", *[simple] * days), *summary("ours", *[ours] * days), *summary(FORESIGHT, *[10.0] * days)], 7
+        [*summary("simple", *[simple] * days), *summary(MAIN, *[ours] * days), *summary(FORESIGHT, *[10.0] * days)], 7
     )
 
 
@@ -109,18 +111,59 @@ def test_shares_and_gains_are_those_of_the_days() -> None:
 
 
 def test_who_is_not_better_is_named_with_the_reason() -> None:
-    assert "`ours` is worse than `simple` (-112 $): it was paid -112 $" in why(lines(4, 8))
-    assert "`ours` is level with `simple`" in why(lines(8, 8))
+    assert f"`{MAIN}` against `simple` is worse (-112 $): paid -112 $" in why(lines(4, 8))
+    assert f"`{MAIN}` against `simple` is level (+0 $)" in why(lines(8, 8))
     assert why(lines(8, 4)) == ""
-    assert "`ours` earned more than `simple` in 1 of 1 market years, less in 0" in finding(lines(8, 4))
-    assert "`ours` earned more than `simple` in 0 of 1 market years, less in 1" in finding(lines(4, 8))
+
+
+def test_the_finding_says_who_won_and_by_how_much() -> None:
+    better, worse = finding(lines(8, 4)), finding(lines(4, 8))
+
+    assert "+112 $ (95 %: +112 to +112), better; 80.0% of perfect foresight against 40.0%" in better
+    assert f"`{MAIN}`: surely better than `simple` in 1 of 1 markets, surely worse in 0" in better
+    assert f"`{MAIN}`: surely better than `simple` in 0 of 1 markets, surely worse in 1" in worse
+    assert WHY_LEVEL in worse
+    assert WHY_LEVEL not in better
+
+
+def test_more_that_was_missing_than_with_the_rule_is_told() -> None:
+    short = Outcome(missing_mwh=Decimal(3), sold_mwh=Decimal(9), sold_energy_mwh=Decimal(9))
+    found = summaries([*summary("simple", 4.0), *summary(MAIN, 8.0, outcome=short), *summary(FORESIGHT, 9.0)], 7)
+
+    assert f"{WHY_MISSING}. Missing MWh: m 3 against 0." in finding(found)
+    assert WHY_MISSING not in finding(lines(8, 4))
+
+
+def test_reserve_that_was_not_there_is_held_against_who_sold_it() -> None:
+    sold = Outcome(sold_mwh=Decimal(9))
+    rows = [
+        *summary("simple", 4.0, outcome=sold),
+        *summary(MAIN, 8.0, outcome=sold),
+        *summary(f"{MAIN}{DEEP}", 9.0, outcome=replace(sold, missing_mwh=Decimal(5))),
+        *summary(FORESIGHT, 10.0),
+    ]
+
+    assert f"{WHY_DEEP}: m 5 against 0." in finding(summaries(rows, 7))
+
+
+def test_years_are_told_apart_and_together() -> None:
+    """31 December 2020 is worth 1, New Year 2."""
+    rows = [Row("m", "simple", date(2020, 12, 31) + DAY * n, Outcome(revenue=Decimal(n + 1))) for n in range(2)]
+
+    found = summaries(rows, 7)
+
+    assert [(line.span, line.whole, line.value) for line in found] == [
+        ("2020 to 2021", True, 3),
+        ("2020", False, 1),
+        ("2021", False, 2),
+    ]
 
 
 def test_a_row_has_a_cell_for_every_head() -> None:
     rows = table(lines(8, 4)).splitlines()
 
     assert {row.count("|") for row in rows} == {len(HEADS) + 1}
-    assert rows[3].startswith("| `ours` | 224 | 80.0% | +112 (+112 to +112) | 2.000 (2.000 to 2.000) | 8 |")
+    assert rows[3].startswith(f"| `{MAIN}` | 224 | 80.0% | +112 (+112 to +112) | 2.000 (2.000 to 2.000) | 8 |")
 
 
 def test_dollars_a_million_tokens() -> None:
@@ -135,7 +178,7 @@ def test_dollars_a_million_tokens() -> None:
 def test_the_pictures_are_svg_and_lie_where_the_page_looks(tmp_path: Path) -> None:
     small = case(prices(FIRST, 30, lambda _, number: str(20 + number)))
     of = summaries(list(walk(small, CONTESTANTS, planner, "seed")), 7)
-    made = report([small], of, CONTESTANTS, real=small_real(), seed="seed", folder="page")
+    made = report([small], of, small_real(), replace(PLAN, folder="page"))
 
     command.write(made, tmp_path / "PAGE.md")
 
@@ -152,6 +195,22 @@ def test_an_unknown_market_is_refused_by_name(
 
     with pytest.raises(ConfigError, match="no market SPP; have CAISO_NP15_DAM"):
         command.main(["--out", str(tmp_path / "P.md"), "--markets", "SPP"])
+
+
+def test_the_command_walks_the_live_strategies(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two days of reserve: nobody falls back, and the page names them all."""
+    pytest.importorskip("linopy")
+    monkeypatch.setenv("FIRMWATT_SHARED", str(shared_data))
+
+    command.main(["--out", str(tmp_path / "P.md"), "--markets", "sync-reserve", "--days", "2"])
+
+    text = (tmp_path / "P.md").read_text()
+    assert "### 2017: 2 days" in text
+    assert all(f"| `{contestant.name}` |" in text for contestant in (*command.EVERYWHERE, *command.AT_RISK))
+    assert "optimiser, λ 0, any day` |" not in text
+    assert (tmp_path / "p" / "sync-reserve-value.svg").exists()
 
 
 def test_the_site_lets_go_what_its_engines_draw_above_the_floor() -> None:

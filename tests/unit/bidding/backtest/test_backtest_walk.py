@@ -12,13 +12,14 @@ from unit.bidding.backtest.backtest_world import AT_COST, BY_FORECAST, DAY, ZONE
 
 from bidding.backtest.cases import Case, moved_to
 from bidding.backtest.day import Outcome
-from bidding.backtest.forecast import like_days
+from bidding.backtest.forecast import flexibility, like_days
 from bidding.backtest.hourly import Prices, hours_of
 from bidding.backtest.walk import (
     FORESIGHT,
     BoundBrokenError,
     Contestant,
     Row,
+    apart,
     check,
     gate_of,
     problem,
@@ -27,6 +28,7 @@ from bidding.backtest.walk import (
     walk,
 )
 from bidding.portfolio.model import Plan, Planned, Problem
+from pipeline.messages.telemetry import Tier
 
 FIRST = date(2021, 3, 1)
 DAYS = 40
@@ -93,6 +95,31 @@ def test_what_is_not_over_at_the_gate_changes_no_offer(
     other = replace(found, series={"energy": Prices("test", ZONE, by_start)}, site=replace(found.site, kw=kw))
 
     assert offers(found, day) == offers(other, day)
+
+
+def test_power_of_the_day_before_is_not_known_either() -> None:
+    """31 March is offered on the 30th at 10: power of the 29th counts, that of the 30th does not."""
+    found = case(prices(FIRST, DAYS, wave))
+    kw = {start: {Tier.T3: 50.0 * start.day, Tier.T2: 0.0} for start in found.site.kw}
+
+    def steps(without: date) -> object:
+        gone = {hour.start: {Tier.T3: 0.0, Tier.T2: 0.0} for hour in hours_of(without, ZONE)}
+        day = date(2021, 3, 31)
+        return flexibility(replace(found.site, kw=kw | gone), hours_of(day, ZONE), gate_of(found, day))
+
+    assert steps(date(2021, 3, 30)) == steps(date(2021, 3, 31))
+    assert steps(date(2021, 3, 29)) != steps(date(2021, 3, 31))
+
+
+def test_every_second_week_is_walked_whole() -> None:
+    days = [FIRST + DAY * number for number in range(28)]
+
+    chosen = apart(days, 2)
+
+    assert len(chosen) == 14
+    assert {day.weekday() for day in chosen[:7]} == set(range(7))
+    assert (chosen[7] - chosen[0]).days == 14
+    assert apart(days, 1) == tuple(days)
 
 
 def test_what_is_over_at_the_gate_does_change_offers() -> None:
@@ -198,13 +225,32 @@ def test_a_strategy_that_another_one_stood_in_for_is_marked() -> None:
     assert {row.fell_back for row in found if row.contestant == BY_FORECAST.name} == {True}
 
 
+def test_doubt_leaves_probability_to_no_scenario_and_the_prices_as_they_are() -> None:
+    asked: list[Problem] = []
+
+    def remember(contestant: Contestant, problem: Problem) -> Plan:
+        asked.append(problem)
+        return planner(contestant, problem)
+
+    doubting = replace(AT_COST, name="doubting", unseen=0.1)
+    list(walk(case(prices(FIRST, 25, wave)), (AT_COST, doubting), remember, "seed"))
+
+    sure, unsure = asked[0].prices.scenarios, asked[1].prices.scenarios
+    assert sum(scenario.probability for scenario in sure) == pytest.approx(1)
+    assert sum(scenario.probability for scenario in unsure) == pytest.approx(0.9)
+    assert [scenario.series for scenario in sure] == [scenario.series for scenario in unsure]
+
+
 def test_prices_move_to_another_year_by_the_local_clock() -> None:
     """2017 has no 29 February; 2:00 of 8 March 2020 was skipped, and so 2017's price of that hour is left out."""
     of_2017 = prices(date(2017, 2, 27), 14, lambda day, number: f"{day.month}{day.day:02}.{number:02}")
 
-    moved = moved_to(of_2017, 2020)
+    # Whichever order they come in, 3:00 keeps its own price.
+    backwards = replace(of_2017, by_start=dict(reversed(list(of_2017.by_start.items()))))
+    moved = moved_to(backwards, 2020)
 
     assert date(2020, 2, 29) not in moved.days()
     assert moved.of(date(2020, 2, 28))[hours_of(date(2020, 2, 28), ZONE)[5]] == Decimal("228.05")
     assert len(moved.of(date(2020, 3, 8))) == 23
-    assert [str(price) for price in moved.of(date(2020, 3, 8)).values()][:4] == ["308.00", "308.01", "308.03", "308.04"]
+    first = [str(moved.by_start[hour.start]) for hour in hours_of(date(2020, 3, 8), ZONE)[:4]]
+    assert first == ["308.00", "308.01", "308.03", "308.04"]
