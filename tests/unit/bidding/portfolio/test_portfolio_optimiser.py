@@ -8,7 +8,7 @@ from itertools import product as every
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.bidding.portfolio.problems import flexibility, problem, product, scenario, step
+from unit.bidding.portfolio.problems import flexibility, problem, product, scenario, scenario_of, step
 
 from bidding.portfolio import program, solver, strategy
 from bidding.portfolio.grid import Grid
@@ -162,7 +162,7 @@ def test_more_load_is_sold_beside_less_load() -> None:
     down = product("reg-down", Family.REGULATION_DOWN)
     case = problem(
         flexibility([step(10, "20")], up_mw=4, up_cost_per_mwh="6"),
-        [scenario(1.0, {"reg-down": 0.5}, energy=[50], **{"reg-down": [10]})],
+        [scenario_of({"energy": [50], "reg-down": [10]}, called={"reg-down": 0.5})],
         [ENERGY, down],
     )
 
@@ -323,7 +323,7 @@ def tiny(draw: st.DrawFn) -> Problem:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(case=tiny())
 def test_no_plan_that_can_be_enumerated_is_better(case: Problem) -> None:
     """
@@ -366,12 +366,14 @@ def days(draw: st.DrawFn) -> Problem:
     ]
     price = st.floats(0, 120).map(lambda dollars: round(dollars, 2))
     scenarios = [
-        scenario(
+        scenario_of(
+            {
+                "energy": [draw(price) for _ in range(size)],
+                "spin": [draw(price) / 5 for _ in range(size)],
+                "reg-up": [draw(price) / 4 for _ in range(size)],
+            },
             0.25,
             {"spin": draw(st.sampled_from([0.0, 0.0, 0.3])), "reg-up": 0.1},
-            energy=[draw(price) for _ in range(size)],
-            spin=[draw(price) / 5 for _ in range(size)],
-            **{"reg-up": [draw(price) / 4 for _ in range(size)]},
         )
         for _ in range(4)
     ]
