@@ -15,8 +15,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import msgspec
-
 from bidding.agents.feed import World
 from bidding.book import Book
 from bidding.capacity import Window, firm_kw
@@ -25,7 +23,7 @@ from bidding.gate.halt_file import file_halt
 from bidding.gate.judge import Decision, Outgoing, halted, judge
 from bidding.gate.log import control_of
 from bidding.gate.quality import Trust, observe
-from bidding.gate.settings import Quality, approver_keys
+from bidding.gate.settings import approver_keys
 from bidding.gate.situation import Counters, Flexibility, Situation
 from bidding.journal import Journal, append_action
 from bidding.products import Rules
@@ -62,7 +60,7 @@ class Gatekeeper:
         self._settings, self._site, self._products = settings, site, products
         self._journal, self._book, self._world, self._clock = journal, book, world, clock
         self._window = window
-        self._quality = paced(settings.quality, clock.speed)
+        self._quality = settings.quality.at_speed(clock.speed)
         self._keys = approver_keys(settings.approvers)
         self._control = Control()
         self._trust = Trust()
@@ -113,19 +111,18 @@ class Gatekeeper:
     def _situation(self, now: datetime, new: Sequence[Offer] = ()) -> Situation:
         records = list(self._book.ledger.offers.values())
         judged = {offer.offer_id for offer in new}  # what is held is judged again, and not against itself
-        bound = tuple(
-            r.offer
-            for r in records
-            if r.state in BINDING and r.offer.interval.end > now and r.offer.offer_id not in judged
-        )
+        ahead = [r for r in records if r.offer.interval.end > now and r.offer.offer_id not in judged]
+        bound = tuple(r.offer for r in ahead if r.state in BINDING - {HELD})
+        waiting = tuple(r.offer for r in ahead if r.state is HELD)
         venue = next(iter(self._products.values())).venue if self._products else ""
         return Situation(
             now=now,
             products={(venue, name): rules for name, rules in self._products.items()},
-            flexibility={self._site: self._flexibility((*bound, *new), now)},
+            flexibility={self._site: self._flexibility((*bound, *waiting, *new), now)},
             timezone=next(iter(self._products.values())).timezone if self._products else "UTC",
             margin=timedelta(seconds=self._settings.gate_margin_s),
             standing=bound,
+            held=waiting,
             accepted={
                 (r.offer.venue, r.offer.resource, r.offer.product, r.offer.interval): r.offer
                 for r in records
@@ -171,11 +168,3 @@ class Gatekeeper:
         return Counters(
             last_minute=sum(now - MINUTE < at <= now for at in made), today=sum(now - DAY < at <= now for at in made)
         )
-
-
-def paced(quality: Quality, speed: float) -> Quality:
-    """Return *quality* for a clock of that *speed*: capacity is published by the machine's time."""
-    faster = max(1.0, speed)
-    return msgspec.structs.replace(
-        quality, reducing_age_s=quality.reducing_age_s * faster, halted_age_s=quality.halted_age_s * faster
-    )

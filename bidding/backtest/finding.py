@@ -1,6 +1,6 @@
 """Sentences on what came out: who beat whom, by how much and how surely, and why. Pure; all figures computed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bidding.backtest.summary import RULE, Summary
 from bidding.backtest.walk import FORESIGHT
@@ -23,6 +23,12 @@ WHY_RISK = (
 WHY_MISSING = (
     "Limits of the day's energy hold in every scenario, not on every day: where it was unlike all of them, more of the "
     "optimiser's offers was taken than the day's energy could deliver"
+)
+DEEP = ", to 80 %"
+WHY_DEEP = (
+    "Less firm steps earn more where reserve is sold because what is not called is not missed. They show what firmness "
+    "costs and are no advice: a venue buys reserve that is there. Missing MWh, reserve that did not stand ready "
+    "included, to 80 % against 95 %"
 )
 
 
@@ -84,20 +90,31 @@ def _contestant(name: str, lines: Sequence[Summary]) -> str:
 def _reasons(lines: Sequence[Summary]) -> Iterator[str]:
     """Yield the explanations that the figures call for."""
     main = {line.case: line for line in lines if line.contestant == MAIN}
-    energy = [line.over_rule for line in main.values() if line.outcome.sold_mwh == line.outcome.sold_energy_mwh]
-    if any(gain is not None and gain.low <= 0 for gain in energy):
-        yield WHY_LEVEL
     rule = {line.case: line for line in lines if line.contestant == RULE}
-    short = [line for line in main.values() if line.outcome.missing_mwh > rule[line.case].outcome.missing_mwh]
+    energy = [line for line in main.values() if energy_only(line)]
+    if any(line.over_rule is not None and line.over_rule.low <= 0 for line in energy):
+        yield WHY_LEVEL
+    short = [line for line in energy if line.outcome.missing_mwh > rule[line.case].outcome.missing_mwh]
     if short:
-        told = ", ".join(
-            f"{line.case} {line.outcome.missing_mwh:,.0f} against {rule[line.case].outcome.missing_mwh:,.0f}"
-            for line in short
-        )
-        yield f"{WHY_MISSING}. Missing MWh, reserve that did not stand ready included: {told}."
+        yield f"{WHY_MISSING}. Missing MWh: {_missing(short, rule)}."
     weighed = [line for line in lines if line.contestant.startswith("optimiser, λ 0.") and line.case in main]
     if any(line.value < main[line.case].value for line in weighed):
         yield WHY_RISK
+    deeper = [line for line in lines if line.contestant == f"{MAIN}{DEEP}" and not energy_only(line)]
+    if any(line.outcome.missing_mwh > main[line.case].outcome.missing_mwh for line in deeper):
+        yield f"{WHY_DEEP}: {_missing(deeper, main)}."
+
+
+def energy_only(line: Summary) -> bool:
+    """Tell whether nothing but energy was sold."""
+    return line.outcome.sold_mwh == line.outcome.sold_energy_mwh
+
+
+def _missing(lines: Sequence[Summary], others: Mapping[str, Summary]) -> str:
+    return ", ".join(
+        f"{line.case} {line.outcome.missing_mwh:,.0f} against {others[line.case].outcome.missing_mwh:,.0f}"
+        for line in lines
+    )
 
 
 def why(lines: Sequence[Summary]) -> str:

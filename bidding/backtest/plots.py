@@ -30,7 +30,7 @@ def cumulative(lines: Sequence[Summary]) -> str:
     )
     return _svg(
         chart.encode(
-            x=alt.X("day:T", title=None, axis=alt.Axis(format="%Y-%m")),
+            x=alt.X("day:T", title=None, axis=alt.Axis(format="%Y-%m", tickCount="month", labelOverlap="greedy")),
             y=alt.Y("thousand:Q", title="value so far, thousand $ (simulated site)"),
             color=_colour(_names(lines)),
         ).properties(width=WIDTH, height=HEIGHT)
@@ -79,7 +79,7 @@ def captured(lines: Sequence[Summary]) -> str:
     chart = alt.Chart(_frame(rows, schema)).mark_line(strokeWidth=1.8, point=True)
     return _svg(
         chart.encode(
-            x=alt.X("month:T", title=None, axis=alt.Axis(format="%Y-%m")),
+            x=alt.X("month:T", title=None, axis=alt.Axis(format="%Y-%m", tickCount="month", labelOverlap="greedy")),
             y=alt.Y("share:Q", title="share of perfect foresight", axis=alt.Axis(format="%")),
             color=_colour(_names([line for line in lines if line.contestant != FORESIGHT])),
         ).properties(width=WIDTH, height=HEIGHT)

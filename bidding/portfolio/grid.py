@@ -140,11 +140,11 @@ def slot_of(flexibility: Flexibility, interval: Interval) -> Slot | None:
     return None
 
 
-def up_step(flexibility: Flexibility, slot: Slot, confidence: float) -> Step:
+def up_step(flexibility: Flexibility, slot: Slot) -> Step:
     """Return load that can be taken on as a step: T3's work, if anybody's."""
     return Step(
         tier=Tier.T3,
-        confidence=confidence,
+        confidence=slot.up_confidence,
         firm_kw=slot.up_kw,
         tokens_per_mwh=Decimal(0),
         token_cost_per_mwh=flexibility.up_cost_per_mwh,
@@ -221,7 +221,8 @@ class Grid:
         if slot is None:
             return [None]
         steps: list[Step | None] = [step for step in slot.steps if step.confidence >= self.problem.confidence]
-        return [*steps, up_step(self.flexibility, slot, self.problem.confidence)]
+        firm_enough = slot.up_confidence >= self.problem.confidence
+        return [*steps, up_step(self.flexibility, slot) if firm_enough else None]
 
     def _fill(self, t: int, row: Sequence[Step | None], mw: Floats, spent: dict[tuple[int, Tier], float]) -> None:
         """Write into *mw* what is left of each step, and into *spent* the energy that promises take from the day."""

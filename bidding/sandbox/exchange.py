@@ -110,11 +110,10 @@ class Exchange:
             raise Refusal(CONFLICT, problem)
         return now
 
-    async def body(self, request: Request) -> bytes:
-        """Return the body, and refuse it of a sender that was fenced off while it was still on its way."""
+    async def received(self, request: Request) -> tuple[datetime, bytes]:
+        """Return the body, and when all of it was there: gate and fence are judged then, not when it was on its way."""
         payload = await request.body()
-        self.admitted(request)
-        return payload
+        return self.admitted(request), payload
 
     async def query(self, request: Request, response: Response) -> Response:
         """Answer a question: faulty only where questions are."""

@@ -17,7 +17,7 @@ class Faults:
     partial_share: float = 0.0
     """BidSets of which one hour turns out wrong."""
     cancel_share: float = 0.0
-    """Hours that the second phase of validation takes back, once somebody was told they are accepted."""
+    """Hours that the second phase of validation takes back, at the next question after they were accepted."""
     fatal_share: float = 0.0
     """State-changing requests applied, and answered with ReplyCode FATAL."""
     mixed_up: float = 0.0

@@ -70,6 +70,8 @@ class Mock:
         self._wanted = wanted
         self._rules = load("ercot", self.now().date())
         self._open_book()
+        self.journal = Path(wanted.journal) if wanted.journal else None
+        self._remember()
         self.log = (self.folder / "requests.jsonl").open("a", encoding="utf-8")
 
     def _open_book(self) -> None:
@@ -78,6 +80,20 @@ class Mock:
         wanted = self._wanted
         self.book = Book(certificates.QSE, self._rules, self.faults, wanted.judge_ms, wanted.judge_polls)
         self.answers = Answers(self.book, Path(wanted.shared))
+
+    def _remember(self) -> None:
+        """Apply again, at their own instants, the changes that an earlier process wrote down."""
+        lines = self.journal.read_text(encoding="utf-8").splitlines() if self.journal and self.journal.exists() else []
+        for line in map(json.loads, lines):
+            message = etree.fromstring(line["message"].encode())
+            self.answers.answer(message, datetime.fromisoformat(line["at"]), line["number"], line["body"])
+            self.number = line["number"]
+
+    def _write_down(self, message: etree._Element, now: datetime, number: int, body: str) -> None:
+        if self.journal:
+            line = {"at": now.isoformat(), "number": number, "body": body, "message": etree.tostring(message).decode()}
+            with self.journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def now(self) -> datetime:
         """Return what the market's clock shows."""
@@ -95,6 +111,8 @@ class Mock:
                 return 500, sign(fault(str(error), now), self.signer, now), 0.0
             asked = (message.findtext(f".//{MSG}Verb") or "", message.findtext(f".//{MSG}Noun") or "")
             body = _digest(message)
+            if asked in CHANGES:
+                self._write_down(message, now, number, body)
             root = self.answers.answer(message, now, number, body)
             code = root.findtext(f".//{MSG}ReplyCode") or ""
             mrids = [one.text or "" for one in root.iter("{*}mRID")]
@@ -272,6 +290,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--folder", required=True)
     parser.add_argument("--shared", required=True)
     parser.add_argument("--clock", default="")
+    parser.add_argument("--journal", default="", help="remembers changes over restarts")
     parser.add_argument("--judge-ms", type=float, default=0)
     parser.add_argument("--judge-polls", type=int, default=0)
     for name, default in vars(Faults()).items():

@@ -2,16 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 from urllib.parse import quote_from_bytes
 
 import httpx
 import pytest
-from doubles.sandbox_book import EARLY, START, body, venue
+from doubles.sandbox_book import EARLY, GATE, MINUTE, START, body, venue
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
+from bidding.sandbox.exchange import Exchange, Refusal
 from bidding.sandbox.server import build
 from bidding.sandbox.settings import SandboxSettings
 from bidding.sandbox.venue import Venue
@@ -230,3 +232,24 @@ def test_a_withdrawal_of_what_never_came_is_not_found(http: Client) -> None:
     answer = http.request("DELETE", "/v1/offers/nobody")
 
     assert (answer.status_code, answer.json()["error"]) == (404, "unknown_offer")
+
+
+async def test_a_request_that_is_whole_only_after_its_gate_comes_too_late() -> None:
+    """Its first bytes came in time. Neither does a sender get through that was fenced off meanwhile."""
+    market = venue("energy-dr")
+    exchange = Exchange(market, Clock(GATE - MINUTE, wall(), STANDING_STILL))
+
+    async def slow() -> MutableMapping[str, Any]:
+        exchange.clock = Clock(GATE, wall(), STANDING_STILL)
+        market.hear(2, GATE)
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    def sent(epoch: bytes) -> Request:
+        return Request(
+            {"type": "http", "method": "PUT", "path": "/", "headers": [(b"firmwatt-epoch", epoch)]}, receive=slow
+        )
+
+    at, _ = await exchange.received(sent(b"2"))
+    assert at >= GATE
+    with pytest.raises(Refusal, match="epoch 2 was heard"):
+        await exchange.received(sent(b"1"))

@@ -16,7 +16,7 @@ from bidding.backtest import site
 from bidding.backtest.calls import CallModel
 from bidding.backtest.cases import Case, Real, cases, joint
 from bidding.backtest.day import Outcome
-from bidding.backtest.finding import MAIN, WHY_LEVEL, WHY_MISSING, finding, why
+from bidding.backtest.finding import DEEP, MAIN, WHY_DEEP, WHY_LEVEL, WHY_MISSING, finding, why
 from bidding.backtest.report import HEADS, Plan, report, table
 from bidding.backtest.reserves import Retroactive
 from bidding.backtest.site import Measured
@@ -127,11 +127,23 @@ def test_the_finding_says_who_won_and_by_how_much() -> None:
 
 
 def test_more_that_was_missing_than_with_the_rule_is_told() -> None:
-    short = Outcome(missing_mwh=Decimal(3))
+    short = Outcome(missing_mwh=Decimal(3), sold_mwh=Decimal(9), sold_energy_mwh=Decimal(9))
     found = summaries([*summary("simple", 4.0), *summary(MAIN, 8.0, outcome=short), *summary(FORESIGHT, 9.0)], 7)
 
-    assert f"{WHY_MISSING}. Missing MWh, reserve that did not stand ready included: m 3 against 0." in finding(found)
+    assert f"{WHY_MISSING}. Missing MWh: m 3 against 0." in finding(found)
     assert WHY_MISSING not in finding(lines(8, 4))
+
+
+def test_reserve_that_was_not_there_is_held_against_who_sold_it() -> None:
+    sold = Outcome(sold_mwh=Decimal(9))
+    rows = [
+        *summary("simple", 4.0, outcome=sold),
+        *summary(MAIN, 8.0, outcome=sold),
+        *summary(f"{MAIN}{DEEP}", 9.0, outcome=replace(sold, missing_mwh=Decimal(5))),
+        *summary(FORESIGHT, 10.0),
+    ]
+
+    assert f"{WHY_DEEP}: m 5 against 0." in finding(summaries(rows, 7))
 
 
 def test_years_are_told_apart_and_together() -> None:
@@ -183,6 +195,22 @@ def test_an_unknown_market_is_refused_by_name(
 
     with pytest.raises(ConfigError, match="no market SPP; have CAISO_NP15_DAM"):
         command.main(["--out", str(tmp_path / "P.md"), "--markets", "SPP"])
+
+
+def test_the_command_walks_the_live_strategies(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two days of reserve: nobody falls back, and the page names them all."""
+    pytest.importorskip("linopy")
+    monkeypatch.setenv("FIRMWATT_SHARED", str(shared_data))
+
+    command.main(["--out", str(tmp_path / "P.md"), "--markets", "sync-reserve", "--days", "2"])
+
+    text = (tmp_path / "P.md").read_text()
+    assert "### 2017: 2 days" in text
+    assert all(f"| `{contestant.name}` |" in text for contestant in (*command.EVERYWHERE, *command.AT_RISK))
+    assert "optimiser, λ 0, any day` |" not in text
+    assert (tmp_path / "p" / "sync-reserve-value.svg").exists()
 
 
 def test_the_site_lets_go_what_its_engines_draw_above_the_floor() -> None:

@@ -148,6 +148,9 @@ CASES = {
         "r1 2026-07-23: 0.60 USD at stake",
         "[bidding.limits] expected_day_money",
     ),
+    "within_firm": Broken(
+        (other(firm_kw=299.0),), market(), "300 kW offered, 299 kW firm at 95%, 1 kW too much", "measured"
+    ),
     "price_against_cost": Broken(
         (other(step("0.1", "10").model_copy(update={"price_per_mwh": Decimal("9.99")}), step("0.1", "20", Tier.T2)),),
         market(),

@@ -297,6 +297,21 @@ async def test_a_share_of_what_was_accepted_is_taken_back(folder: Path) -> None:
     assert [notice.interval for notice in notices] == [FIRST]
 
 
+async def test_a_market_that_is_started_again_remembers_its_book(folder: Path) -> None:
+    journal = folder / f"journal-{time.monotonic_ns()}"
+    kept, cancelled = offer("reg-down", FIRST, ("1.0", "0.00")), offer("reg-down", SECOND)
+    with market.start(folder, WORD, journal=journal) as url:
+        ercot = await client(url, folder)
+        await send(ercot, kept, cancelled)
+        await ercot.withdraw([cancelled], epoch=1)
+        await ercot.close()
+
+    with market.start(folder, WORD, journal=journal) as url:
+        ercot = await client(url, folder)
+        assert await states(ercot, kept, cancelled) == {kept.offer_id: "accepted"}
+        await ercot.close()
+
+
 async def test_what_clears_is_awarded_at_the_clearing_price_under_a_name_of_its_own(
     url: str, folder: Path, ercot: Market
 ) -> None:
