@@ -89,9 +89,7 @@ def judge(journal: Path, venue_journal: Path, compared_at: datetime) -> Verdict:
         fenced=books.fenced,
         lost=len(lost),
         unheard=len(unheard),
-        which=tuple(
-            sorted(f"{name}: {ledger.offers[name] if name in ledger.offers else 'not known'}" for name in lost)
-        ),
+        which=tuple(f"{name}: {ledger.offers.get(name, 'not known')}" for name in sorted(lost)),
         duplicates=books.duplicates,
         stale=books.stale,
         after_gate=books.after_gate,
