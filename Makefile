@@ -6,7 +6,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help setup tools demo broker test check bench kills collector-kills actuator-kills command-attack crash-states \
+.PHONY: help setup tools demo broker test check bench kills failover fuzz backtest collector-kills actuator-kills command-attack crash-states \
 	baseline-accuracy bench-cbl broker-matrix stream-chaos stream-soak bench-stream clean lock
 .DEFAULT_GOAL := help
 
@@ -52,7 +52,16 @@ bench-stream: setup ## GPU samples a second from Kafka, beside what only reads i
 	@PYTHONPATH=tests $(BIN)/python -m bench.stream $(ARGS)
 
 kills: setup ## kill the submitter with -9 again and again while the venue loses replies (ARGS="300 7": how often, seed)
-	@$(BIN)/python tests/long/kill_submitter.py $(or $(ARGS),300)
+	@PYTHONPATH=tests $(BIN)/python tests/long/kill_submitter.py $(or $(ARGS),300)
+
+failover: setup ## kill or stop the primary under load while a standby waits (ARGS="50 7": how often, seed)
+	@PYTHONPATH=tests $(BIN)/python tests/long/failover.py $(or $(ARGS),50)
+
+fuzz: setup ## hostile documents against a venue's decoders (ARGS="ercot --seconds 1200 --seed 1")
+	@PYTHONPATH=tests $(BIN)/python tests/long/fuzz_decoders.py $(or $(ARGS),ercot --seconds 1200 --seed 1)
+
+backtest: setup ## the strategies over real prices: bidding/backtest/BACKTEST.md and its plots (ARGS="--days 30")
+	@$(BIN)/python -m bidding.backtest --out bidding/backtest/BACKTEST.md $(ARGS)
 
 collector-kills: setup ## kill the collector with -9 while Kafka is away (ARGS="50 7 6": how often, seed, hours)
 	@PYTHONPATH=tests $(BIN)/python tests/long/kill_collector.py $(or $(ARGS),50)

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,20 +27,23 @@ from bidding.agents.deliver import Delivery, Intake
 from bidding.agents.due import planned
 from bidding.agents.feed import World
 from bidding.agents.firm import FirmOffers
+from bidding.agents.firm_now import FirmNow
 from bidding.agents.gatekeeper import Gatekeeper
 from bidding.agents.history import History
 from bidding.agents.offer import Offering, Strategy
+from bidding.agents.portfolio import PortfolioOffers
 from bidding.agents.publish import Outbox
+from bidding.agents.revise import Revising
 from bidding.agents.settle import Settling
 from bidding.agents.summary import summarise, write_summary
 from bidding.book import Book
 from bidding.journal import Journal
-from bidding.markets import Connect, Market
+from bidding.markets import Connect, Feature, Market
 from bidding.offers import Terms
 from bidding.performance import LookBack
 from bidding.products import Rules
 from bidding.reconcile import Reconciler, Verdict
-from bidding.settings import Settings
+from bidding.settings import FIRM, Settings
 from bidding.signing import Signer
 from bidding.standby import Primary, take_over
 from bidding.states import OVER, UNRESOLVED
@@ -125,18 +128,24 @@ def traded(market: Market, name: str) -> Rules:
 
 
 def strategy_of(
-    settings: Settings, rules: Rules, terms: Terms, *, book: Book, world: World, baselines: Baselines
+    settings: Settings, products: Mapping[str, Rules], terms: Terms, *, book: Book, world: World, baselines: Baselines
 ) -> Strategy:
     """Return the strategy that the settings name."""
+    if settings.bidding.strategy != FIRM:
+        return PortfolioOffers(settings.bidding, products, terms, book=book, world=world, baselines=baselines)
+    if (rules := products.get(settings.bidding.product)) is None:
+        raise ConfigError("[bidding] strategy firm sells `product` only: add it to `products`, or name a strategy")
     return FirmOffers(settings.bidding, rules, terms, book=book, world=world, baselines=baselines)
 
 
 def _rules(market: Market, settings: Settings) -> Rules:
     """Return the rules of the product that is settled; raise `ConfigError` where they do not fit the site."""
     rules = traded(market, settings.bidding.product)
-    if rules.interval != settings.site.interval:
-        ours, theirs = settings.site.interval_s, rules.interval_s
+    ours, theirs = settings.site.interval_s, rules.interval_s
+    if Feature.STATEMENT in market.features and ours != theirs:
         raise ConfigError(f"[site] interval_s is {ours}, the venue settles intervals of {theirs} s")
+    if theirs % ours:
+        raise ConfigError(f"[site] interval_s is {ours}: intervals of {theirs} s are no multiple of it")
     return rules
 
 
@@ -204,10 +213,11 @@ class Desk:
         sender: Sender,
     ) -> None:
         bidding = settings.bidding
-        method = single.method(rules.baseline_method)
+        method = single.method(rules.baseline_method or bidding.baseline_method)
         look_back = LookBack(method.look_back.days, method.reach)
         history = History(bidding.archive, world, settings.site.interval, look_back)
-        self._settings, self._rules, self._book, self._world = settings, rules, book, world
+        self._settings, self._market, self._rules = settings, market, rules
+        self._book, self._world = book, world
         self._clock = settings.clock
         self._reconciled = False
         terms = bidding.terms(settings.site.name, settings.clock.speed)
@@ -233,9 +243,17 @@ class Desk:
         )
         self._reconciler = Reconciler(market, book, self._submitter)
         strategy = strategy_of(
-            settings, rules, terms, book=book, world=world, baselines=Baselines(rules, method, book, history)
+            settings, products, terms, book=book, world=world, baselines=Baselines(rules, method, book, history)
         )
         self._offering = Offering(strategy, market, gate=self._gate, book=book, submitter=self._submitter)
+        self._revising = Revising(
+            bidding,
+            market,
+            book=book,
+            submitter=self._submitter,
+            firm=FirmNow(bidding, lambda name: market.products[name], book=book, world=world, window=terms.window),
+            propose=lambda offers, now: self._offering.propose(offers, now, {}),
+        )
         self._intake = Intake(bidding, market, book)
         self._delivery = Delivery(bidding, book=book, world=world, signer=signer, sender=sender, clock=settings.clock)
         self._settling = Settling(
@@ -251,7 +269,7 @@ class Desk:
             every(span, self._clock, self._offer),
             every(span, self._clock, self._intake.tick),
             every(span, self._clock, self._delivery.tick),
-            every(span, self._clock, self._settling.tick),
+            every(span, self._clock, self._settle),
         )
 
     async def _offer(self, now: datetime) -> None:
@@ -259,11 +277,17 @@ class Desk:
         await self._submitter.poll()
         if await self._submitter.recover() and self._reconciled:
             await self._offering.tick(now)
+            await self._revising.tick(now)
 
     async def _reconcile(self, now: datetime) -> None:
         if await self._submitter.recover():
             lines = await self._reconciler.tick(now)
             self._reconciled = self._reconciled or all(line.verdict is not Verdict.SILENT for line in lines)
+
+    async def _settle(self, now: datetime) -> None:
+        """Settle where the venue takes readings and writes statements; elsewhere that goes by other ways than ours."""
+        if {Feature.METER, Feature.STATEMENT} <= self._market.features:
+            await self._settling.tick(now)
 
     async def _until_done(self) -> None:
         span = timedelta(seconds=self._settings.bidding.poll_s)

@@ -1,4 +1,4 @@
-"""``firmwatt bid``: run the bidding process, look at its ledger, stop it, let go on. Actions are files of `commands`."""
+"""``firmwatt bid``: run the bidding process; what the desk asks and says is one file an action in `commands`."""
 
 import argparse
 import asyncio

@@ -12,7 +12,7 @@ sold on it. Replace the file by rename; it is read anew when it changes. Pure, `
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +44,10 @@ class Table:
     """By scenario, in the file's order."""
     points: Mapping[tuple[str, str, datetime], Point] = field(default_factory=dict)
     """By scenario, product and start."""
+
+    def only(self, asked: Collection[tuple[str, datetime]]) -> "Table":
+        """Return the forecast of these (product, start of interval) alone: the rest counts as not known."""
+        return Table(self.probability, {key: point for key, point in self.points.items() if key[1:] in asked})
 
     def over(self, intervals: Sequence[Interval], products: Iterable[str], source: str, *, simulated: bool) -> Prices:
         """Return what is forecast for *intervals* of *products*; what the file lacks stays unknown."""

@@ -1,5 +1,6 @@
 """The journal as a file: made, recognised, converted from JSON lines; every failure says what to do."""
 
+import fcntl
 import logging
 import os
 import sqlite3
@@ -75,18 +76,29 @@ def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Co
 
 
 def prepare(path: Path) -> None:
-    """Make sure that there is a journal at *path*, mode 0600; JSON lines are converted, and kept beside it."""
+    """
+    Make sure that there is a journal at *path*, mode 0600; JSON lines are converted, and kept beside it.
+
+    One process at a time does so: a second one must not put another journal in the place of one that is in use.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = lines_of(path)
-        if lines is None and path.exists():
+        if _is_ready(path):
             return
-        if lines is not None:
-            _convert(path, lines)
-        else:
-            _create(path, [])
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if not _is_ready(path):
+                _make(path)
+                os.fsync(folder)  # the file's name, too, must survive a power cut
+        finally:
+            os.close(folder)
     except OSError as error:
         raise EnvironmentProblem(f"cannot open the journal {path}: {error.strerror}") from error
+
+
+def _is_ready(path: Path) -> bool:
+    return path.exists() and lines_of(path) is None
 
 
 def lines_of(path: Path) -> list[Record] | None:
@@ -123,21 +135,12 @@ def instant(text: str, path: Path, number: int) -> datetime:
         raise ConfigError(f"journal {path}, record {number} is damaged: {error}; restore it from a copy") from error
 
 
-def _convert(path: Path, lines: list[Record]) -> None:
-    """Put a journal of the same records in the place of JSON lines; whoever is killed on the way leaves one of both."""
-    kept = path.with_name(f"{path.name}.jsonl")
-    if lines and not kept.exists():
+def _make(path: Path) -> None:
+    """Put a journal in the place of nothing, or of JSON lines; whoever is killed on the way leaves one, whole."""
+    lines = lines_of(path) or []
+    if lines and not (kept := path.with_name(f"{path.name}.jsonl")).exists():
         os.link(path, kept)
-    _create(path, lines)
-    if lines:
-        log.warning("journal %s: converted %d records from JSON lines, kept as %s", path, len(lines), kept)
-
-
-def _create(path: Path, lines: list[Record]) -> None:
-    """Make the journal beside *path* and move it there whole: nobody sees half of one."""
-    number, name = mkstemp(
-        prefix=f".{path.name}.", dir=path.parent
-    )  # mode 0600; SQLite gives its -wal and -shm the same
+    number, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     os.close(number)
     made = Path(name)
     try:
@@ -148,22 +151,8 @@ def _create(path: Path, lines: list[Record]) -> None:
                 ((r.number, 0, r.at.isoformat(), r.kind, bytes(r.payload).decode(), r.hash) for r in lines),
             )
             database.execute("COMMIT")
-        if lines or path.exists():
-            made.replace(path)
-        else:
-            _name(made, path)
+        made.replace(path)
     finally:
         made.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the file's name, too, must survive a power cut
-    finally:
-        os.close(folder)
-
-
-def _name(made: Path, path: Path) -> None:
-    """Give *made* its name unless another process was quicker: then that one's journal is the journal."""
-    try:
-        os.link(made, path)
-    except FileExistsError:
-        return
+    if lines:
+        log.warning("journal %s: converted %d records from JSON lines, kept as %s.jsonl", path, len(lines), path)

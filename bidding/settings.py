@@ -99,6 +99,8 @@ class Bidding(Section, frozen=True, kw_only=True):
     """Machine seconds: at least the spacing of capacity messages plus jitter (see bidding/capacity.py)."""
     max_age_s: Positive = 10
     """Capacity older than this is no capacity."""
+    baseline_method: str = "caiso-10-in-10"
+    """What deliveries are held against where the product names no baseline, as reserves mostly do."""
     margin: Share = 0.1
     """On top of cost."""
     tiers: dict[str, TierCost] = msgspec.field(default_factory=lambda: dict(TIER_COSTS))
@@ -115,6 +117,12 @@ class Bidding(Section, frozen=True, kw_only=True):
     in_flight_s: Positive = 1
     """Between two questions before the venue's "never saw it" is believed."""
 
+    revise_deadband: Share = 0.05
+    """Share of what is promised by which less may be there before the offer is revised down, or the venue told."""
+    revise_wait_s: NotNegative = 15
+    """For so long less has to be there before anything is revised, withdrawn or told: one late message is no loss."""
+    most_raises: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """How often one offer may be revised upward."""
     reconcile_s: Positive = 30
     """Between two comparisons of what the venue holds with what we hold."""
     request_s: Positive = 10

@@ -96,13 +96,15 @@ class Primary:
                 f"no beat for {self._takeover_s / 2:g} s: another process may have taken over, this one ends"
             )
 
-    def earlier_requests_end_in(self, request_s: float) -> float:
+    def earlier_requests_end_in(self, request_s: float, in_flight_s: float) -> float:
         """
         Return for how many seconds a request of the process before this one may still be under way.
 
-        A dead process has none: its connections are closed, and what was on the line arrives within `in_flight`.
+        A dead process sends no more: what was on the line then arrives within *in_flight_s*. One that was only silent
+        may have a request open for *request_s*.
         """
-        return max(0.0, self._began_s + request_s - self._running_s()) if self._journal.after_silence else 0.0
+        longest_s = max(request_s, in_flight_s) if self._journal.after_silence else in_flight_s
+        return max(0.0, self._began_s + longest_s - self._running_s())
 
     async def run(self) -> None:
         """Beat until cancelled; raise `FencedError` when another process has taken over."""

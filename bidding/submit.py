@@ -7,26 +7,26 @@ Send documents so that each is applied once, whatever gets lost on the way.
                                  └── sent ◀───┴─▶ absent, twice: send again, before the gate only
 
 An unknown outcome is resolved by asking, never by sending again. Absence is believed when the venue says so twice,
-one `in_flight` apart, and not before every request of an earlier process has ended: it may still be under way when the
-first question is answered. A newer revision waits until what went before it under the same key is resolved, so that a
-late older one cannot overwrite it.
+one `in_flight` apart, because the request may still be under way when the first question is answered; what an earlier
+process sent, once `in_flight` has passed since that one ended. A newer revision waits until what went before it under
+the same key is resolved, so that a late older one cannot overwrite it.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from weakref import WeakValueDictionary
 
 from bidding.book import Book
 from bidding.entries import Absent, Intent, Refused, Sent, Unknown, Withdrawal, document_id_of
 from bidding.markets import Feature, Market, Receipt
 from bidding.products import Rules
+from bidding.side_by_side import Locks, all_of
 from bidding.standby import Primary
-from bidding.states import STATUS, TAKEN, UNRESOLVED, DocumentRecord, Key, OfferRecord, key_of
+from bidding.states import STATUS, TAKEN, UNRESOLVED, DocumentRecord, OfferRecord, key_of
 from pipeline.clock import Clock
 from pipeline.errors import RejectedError, UnknownOutcomeError, VenueError
 from pipeline.messages.market import Offer, OfferState
@@ -34,6 +34,7 @@ from pipeline.messages.market import Offer, OfferState
 log = logging.getLogger("bidding.submit")
 
 TOO_LATE = "the gate closed before it could be sent"
+IN_THE_WAY = "what became of an earlier revision was not known before its gate closed"
 AT_ONCE = 16
 """Requests under way side by side; the rest waits, unsent."""
 
@@ -72,7 +73,9 @@ class Submitter:
         self._patience = patience
         self._primary = primary
         self._closed = closed
-        self._locks: WeakValueDictionary[Key | str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = Locks()
+        self._sent_here: set[str] = set()
+        """Documents that this process has sent, and no earlier one since."""
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def submit(self, offers: Iterable[Offer]) -> list[OfferRecord]:
@@ -82,7 +85,7 @@ class Submitter:
         A state is unresolved only when the venue did not answer until the gate closed.
         """
         given = list(offers)
-        await _all(self._submit(document) for document in self._market.documents(given))
+        await all_of(self._submit(document) for document in self._market.documents(given))
         return [self._record(offer.offer_id) for offer in given]
 
     async def withdraw(self, offer_ids: Iterable[str], reason: str) -> list[OfferRecord]:
@@ -90,12 +93,12 @@ class Submitter:
         known = [self._record(name) for name in offer_ids]
         offers = [record.offer for record in known if record.state in TAKEN | {OfferState.PENDING}]
         if Feature.WITHDRAW in self._market.features:
-            await _all(self._withdraw(document, reason) for document in self._market.documents(offers))
+            await all_of(self._withdraw(document, reason) for document in self._market.documents(offers))
         return [self._record(record.offer.offer_id) for record in known]
 
     async def recover(self) -> bool:
         """Resolve what an earlier run, or a silent venue, left open; return whether everything is resolved."""
-        await _all(self._recover(document) for document in self._book.ledger.open_documents)
+        await all_of(self._recover(document) for document in self._book.ledger.open_documents)
         return not self._book.ledger.open_documents
 
     async def send_again(self, offers: Sequence[Offer]) -> None:
@@ -126,6 +129,8 @@ class Submitter:
             new = [o for o in offers if (known := states[o.offer_id]) is None or known.state is OfferState.HELD]
             if new and await self._clear_the_way(new):
                 await self._send(self._meant(new))
+            elif new:
+                self._book.write(Refused(document_id=self._meant(new).document_id, reason=IN_THE_WAY))
             await self._resolve_all(offers)
 
     async def _withdraw(self, offers: Sequence[Offer], reason: str) -> None:
@@ -144,13 +149,9 @@ class Submitter:
         async with self.alone_with(offers):
             await self._resolve_all(offers)
 
-    @asynccontextmanager
-    async def alone_with(self, offers: Iterable[Offer]) -> AsyncIterator[None]:
+    def alone_with(self, offers: Iterable[Offer]) -> AbstractAsyncContextManager[None]:
         """Hold the keys of *offers*: one document under way for each."""
-        async with AsyncExitStack() as stack:
-            for key in sorted({key_of(offer) for offer in offers}):
-                await stack.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
-            yield
+        return self._locks.hold(sorted({key_of(offer) for offer in offers}))
 
     def _open_with(self, offers: Iterable[Offer]) -> list[DocumentRecord]:
         """Return the open documents that have an offer under the key of one of *offers*."""
@@ -172,7 +173,7 @@ class Submitter:
     async def _resolve(self, document: DocumentRecord) -> bool:
         """Ask until *document* is judged, or its gate has closed, then once; return whether it is judged."""
         name = document.document_id
-        async with self._locks.setdefault(name, asyncio.Lock()):  # it may carry keys that others wait for
+        async with self._locks.hold([name]):  # it may carry keys that others wait for
             while waiting := self._waiting(self._book.ledger.documents[name]):
                 absent = await self._ask_about(name, waiting)
                 if absent and await self._still_absent(name, absent):
@@ -201,9 +202,16 @@ class Submitter:
 
     async def _still_absent(self, name: str, offers: Sequence[Offer]) -> bool:
         """Return whether the venue says so again, once nothing that was sent before can still be under way."""
-        earlier_s = self._primary.earlier_requests_end_in(self._patience.request_s) if self._primary else 0.0
-        await self._clock.sleep(max(self._patience.in_flight, self._clock.span(earlier_s)))
+        await self._clock.sleep(self._under_way_for(name))
         return await self._ask_about(name, offers) == offers
+
+    def _under_way_for(self, name: str) -> timedelta:
+        """Return how much longer a request with document *name* may be under way."""
+        in_flight = self._patience.in_flight
+        if self._primary is None or name in self._sent_here:
+            return in_flight
+        in_flight_s = self._clock.wall_seconds(in_flight)
+        return self._clock.span(self._primary.earlier_requests_end_in(self._patience.request_s, in_flight_s))
 
     async def _again(self, name: str, absent: Sequence[Offer]) -> None:
         """Send what the venue never saw; only that, where it saw the rest."""
@@ -258,6 +266,7 @@ class Submitter:
         """Say on disk that the document goes out, then send it: once, and only while we are the primary."""
         name = document.document_id
         self._book.write(Sent(document_id=name, attempt=document.attempts + 1))
+        self._sent_here.add(name)
         if self._primary:
             self._primary.check()
         if self._late(offers):  # the append may have taken long, or the machine have slept
@@ -319,17 +328,3 @@ def _no_longer_held(offer_id: str) -> Receipt:
     """Return what it means that the venue does not know an offer that we were taking back."""
     reasons = ("the venue no longer holds it",)
     return Receipt(offer_id=offer_id, receipt="", status="withdrawn", accepted_mw=Decimal(0), reasons=reasons)
-
-
-async def _all(work: Iterable[Coroutine[None, None, None]]) -> None:
-    """Run *work* side by side; the first failure ends the rest, and is raised."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
-    try:
-        if tasks:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

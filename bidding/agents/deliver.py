@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from bidding import dispatch
 from bidding.agents.feed import World
@@ -92,7 +93,7 @@ class Delivery:
             self._say(("telemetry", "no whole capacity message: caps stay as they are"))
             await self._renew(now, active[0], end)
             return
-        target_kw = min(self._target_of(instruction) for instruction in active)
+        target_kw = self._target(active, now)
         decided = self._decide(capacity, target_kw, float(active[0].reduction_mw * KW_PER_MW))
         decided = replace(decided, max_w={**dispatch.limits(capacity.pools), **decided.max_w})
         self._say(*((finding.name, finding.detail) for finding in decided.findings))
@@ -140,9 +141,21 @@ class Delivery:
         record = self._book.ledger.offers.get(award.offer_id) if award else None
         return record.offer.baseline_kw if record else None
 
-    def _target_of(self, instruction: Dispatch) -> float:
-        owed_kw = float(instruction.reduction_mw * KW_PER_MW)
-        return dispatch.target_kw(self._baseline(instruction) or 0.0, owed_kw, self._settings.hold_margin)
+    def _target(self, active: Sequence[Dispatch], now: datetime) -> float:
+        """
+        Return the lowest load that *active* ask for from *now* on, kW.
+
+        What is owed at one instant adds up, energy and the reserves called beside it: baseline 1,200 kW, 200 kW of
+        energy and 100 kW of a reserve are 900 kW. What follows one another does not.
+        """
+        instants = {now, *(instruction.interval.start for instruction in active)}
+        together = ([one for one in active if instant in one.interval] for instant in instants if instant >= now)
+        return min(self._target_of(owed) for owed in together if owed)
+
+    def _target_of(self, owed: Sequence[Dispatch]) -> float:
+        kw = float(sum((instruction.reduction_mw for instruction in owed), Decimal(0)) * KW_PER_MW)
+        baseline_kw = min(self._baseline(instruction) or 0.0 for instruction in owed)
+        return dispatch.target_kw(baseline_kw, kw, self._settings.hold_margin)
 
     def _event_end(self, active: Sequence[Dispatch]) -> datetime:
         """Return the end of the run of instructions that follow each other without a gap."""

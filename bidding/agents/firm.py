@@ -8,6 +8,7 @@ from bidding.agents.due import candidates
 from bidding.agents.feed import World
 from bidding.book import Book
 from bidding.capacity import Finding
+from bidding.entries import Explained
 from bidding.offers import NoOffer, Terms, build
 from bidding.products import Rules
 from bidding.settings import Bidding
@@ -26,7 +27,11 @@ class FirmOffers:
         self._book, self._world, self._baselines = book, world, baselines
         self.insufficient: InsufficientDataError | None = None
 
-    def due(self, now: datetime) -> Iterator[Offer | NoOffer]:
+    async def due(self, now: datetime) -> list[Offer | NoOffer | Explained]:
+        """Return what is to be offered at *now* of the intervals not offered yet, or why it is not."""
+        return list(self._due(now))
+
+    def _due(self, now: datetime) -> Iterator[Offer | NoOffer]:
         """Yield what is to be offered at *now* of the intervals not offered yet, or why it is not."""
         for interval in candidates(self._settings, self._rules, now):
             if not self._book.ledger.revision_of(self._settings.resource, self._rules.product, interval):

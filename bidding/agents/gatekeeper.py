@@ -60,6 +60,7 @@ class Gatekeeper:
         self._settings, self._site, self._products = settings, site, products
         self._journal, self._book, self._world, self._clock = journal, book, world, clock
         self._window = window
+        self._quality = settings.quality.at_speed(clock.speed)
         self._keys = approver_keys(settings.approvers)
         self._control = Control()
         self._trust = Trust()
@@ -85,8 +86,8 @@ class Gatekeeper:
             append_action(self._journal.path, said.at, said.by, said.kind, said)
             self._signalled = None
         self._take_actions()
-        observed = observe(self._world.capacity, now, self._settings.quality)
-        self._trust = self._trust.after(observed, self._settings.quality)
+        observed = observe(self._world.capacity, now, self._quality)
+        self._trust = self._trust.after(observed, self._quality)
         text = self.closed(now)
         if text != self._said:
             log.warning("%s", f"nothing leaves: {text}" if text else "the gate is open")
@@ -109,15 +110,19 @@ class Gatekeeper:
 
     def _situation(self, now: datetime, new: Sequence[Offer] = ()) -> Situation:
         records = list(self._book.ledger.offers.values())
-        bound = tuple(r.offer for r in records if r.state in BINDING and r.offer.interval.end > now)
+        judged = {offer.offer_id for offer in new}  # what is held is judged again, and not against itself
+        ahead = [r for r in records if r.offer.interval.end > now and r.offer.offer_id not in judged]
+        bound = tuple(r.offer for r in ahead if r.state in BINDING - {HELD})
+        waiting = tuple(r.offer for r in ahead if r.state is HELD)
         venue = next(iter(self._products.values())).venue if self._products else ""
         return Situation(
             now=now,
             products={(venue, name): rules for name, rules in self._products.items()},
-            flexibility={self._site: self._flexibility((*bound, *new), now)},
+            flexibility={self._site: self._flexibility((*bound, *waiting, *new), now)},
             timezone=next(iter(self._products.values())).timezone if self._products else "UTC",
             margin=timedelta(seconds=self._settings.gate_margin_s),
             standing=bound,
+            held=waiting,
             accepted={
                 (r.offer.venue, r.offer.resource, r.offer.product, r.offer.interval): r.offer
                 for r in records

@@ -7,7 +7,7 @@ From what a strategy wants to what leaves: one gate for new offers, held ones an
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class Strategy(Protocol):
     insufficient: InsufficientDataError | None
     """What history lacks, while it does."""
 
-    def due(self, now: datetime) -> Iterable[Offer | NoOffer | Explained]:
+    async def due(self, now: datetime) -> Sequence[Offer | NoOffer | Explained]:
         """Return what to offer at *now* of what is not offered yet, why, and why not."""
         ...
 
@@ -47,6 +47,7 @@ class Offering:
         self._strategy, self._market = strategy, market
         self._gate, self._book, self._submitter = gate, book, submitter
         self._why_not: dict[Interval, NoOffer] = {}
+        self._not_counted: dict[str, int] = {}
 
     @property
     def findings(self) -> list[Finding]:
@@ -62,7 +63,7 @@ class Offering:
         """Offer what is due at *now*, and what people have agreed to since."""
         self._gate.look(now)
         await self._again(now)
-        wanted = list(self._strategy.due(now))
+        wanted = await self._strategy.due(now)
         for refusal in (one for one in wanted if isinstance(one, NoOffer)):
             self._say_why_not(refusal)
         reasons = {one.offer_id: one for one in wanted if isinstance(one, Explained)}
@@ -90,10 +91,18 @@ class Offering:
             if isinstance(decision, judge.Leaves):
                 log.info("document %s leaves: %s agreed", decision.document[:12], ", ".join(decision.approved_by))
                 leaving += decision.offers
+            elif isinstance(decision, judge.Held):
+                self._say_not_counted(decision)
             elif isinstance(decision, judge.Refused) and not self._gate.closed(now):
                 for offer in decision.offers:
                     self._book.write(Refused(offer_id=offer.offer_id, reason=str(decision)))
         await self._submit(leaving)
+
+    def _say_not_counted(self, held: judge.Held) -> None:
+        """Say which approvals do not count, and why, whenever there are more of them."""
+        if len(held.refused) > self._not_counted.get(held.document, 0):
+            self._not_counted[held.document] = len(held.refused)
+            log.warning("document %s: %s", held.document[:12], "; ".join(map(str, held.refused)))
 
     def _kept(self, decision: Decision) -> tuple[Offer, ...]:
         """Return what of *decision* leaves; what waits is written down, what does not is said."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from bidding import performance, settlement
 from bidding.agents.history import History
@@ -74,11 +75,15 @@ class Settling:
         ledger = self._book.ledger
         events = self._events_of_the_days(due)
         readings = self._history.readings(events, self._calendar, now)
-        self._perform(due, readings)
+        self._perform([award for award in due if self._is_energy(award)], readings)
         ours = settlement.settle(
-            list(ledger.awards.values()), list(ledger.performance.values()), self._rules, self._settings.resource, now
+            [award for award in ledger.awards.values() if self._is_energy(award)],
+            list(ledger.performance.values()),
+            self._rules,
+            self._settings.resource,
+            now,
         )
-        if OURS not in ledger.statements or ours.lines != ledger.statements[OURS].lines:
+        if ours.lines and (OURS not in ledger.statements or ours.lines != ledger.statements[OURS].lines):
             self._book.write(ours)
         batch_id = self._calendar.day_of(events[0].start).isoformat()
         report = MeterReport(batch_id=batch_id, readings=readings)
@@ -92,7 +97,18 @@ class Settling:
             return
         self._book.write(theirs)
         self.problem = None
-        self._compare(ledger.statements[OURS], theirs)
+        if ours.lines:
+            self._compare(ledger.statements[OURS], self._energy_of(theirs))
+
+    def _is_energy(self, award: Award) -> bool:
+        """Tell whether *award* is of the product that is held against a baseline here; reserves the venue settles."""
+        return award.product == self._rules.product
+
+    def _energy_of(self, theirs: Statement) -> Statement:
+        """Return what the venue says of the awards that we settle too."""
+        awards = self._book.ledger.awards
+        lines = tuple(x for x in theirs.lines if x.award_id not in awards or self._is_energy(awards[x.award_id]))
+        return theirs.model_copy(update={"lines": lines, "total": sum((x.total for x in lines), Decimal(0))})
 
     def _events_of_the_days(self, due: Sequence[Award]) -> list[Interval]:
         """Return every event on the local days of *due*: a day's meter data goes to the venue as one batch."""
@@ -105,7 +121,8 @@ class Settling:
     def _perform(self, due: Sequence[Award], readings: Sequence[MeterReading]) -> None:
         """Journal the performance on *due*; say it where metering has holes."""
         metered = {m.interval: m for award in due if (m := self._history.metered(award.interval))}
-        awards = [award for award in self._book.ledger.awards.values() if award.interval in metered or award in due]
+        known = [award for award in self._book.ledger.awards.values() if self._is_energy(award)]
+        awards = [award for award in known if award.interval in metered or award in due]
         for figure in performance.performances(
             awards, metered, readings, method=self._method, calendar=self._calendar, site=self._site
         ):

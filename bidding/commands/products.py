@@ -1,7 +1,6 @@
 """``firmwatt bid products``: what each venue buys, every figure with its source, the unverified ones marked."""
 
 import argparse
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,15 @@ def add(actions: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from bidding.products import show
-    from bidding.products.load import catalogue, venues
+    from bidding.products.load import catalogue, confirmations, venues
+    from bidding.products.show import report
     from pipeline.errors import ConfigError
 
     if arguments.product and not arguments.venue:
         raise ConfigError("--product needs --venue: several venues may sell a product of that name")
-    confirmed = _confirmed(arguments.config)
-    for name in [arguments.venue] if arguments.venue else venues():
-        found = catalogue(name, arguments.on, confirmed.get(name))
-        for line in show.lines(found, arguments.on, arguments.product):
-            say(line)
+    confirmed = confirmations(arguments.config) if arguments.config is not None else {}
+    names = [arguments.venue] if arguments.venue else venues()
+    found = {name: catalogue(name, arguments.on, confirmed.get(name)) for name in names}
+    for line in report(found, arguments.on, arguments.product):
+        say(line)
     return 0
-
-
-def _confirmed(config: Path | None) -> Mapping[str, Mapping[str, Any]]:
-    """Return the ``[products]`` tables of the settings file, by venue."""
-    from pipeline.settings import table
-
-    return table(config, "products") if config is not None else {}

@@ -1,10 +1,11 @@
 """
 The one door: whether a document leaves, waits for two people, or is refused and why. Pure.
 
-    halted? ─▶ offer, document, portfolio rules ─▶ data quality ─▶ above a limit? ─▶ two people? ─▶ leaves
-       └──────────────┴───────── refused ─────────────────┘                             └─▶ held
+    halted? ─▶ rules of its own ─▶ data quality ─▶ rules of the portfolio ─▶ above a limit? ─▶ two people? ─▶ leaves
+       └──────────────┴───────────────┴── refused ────────┘                                        └─▶ held
 
-Withdrawals and queries do not come through here: they are always let through.
+Withdrawals and queries do not come through here: they are always let through. What offers less at every price than
+what stands is asked about neither the portfolio nor limits nor collars: where capacity shrinks, it has to leave.
 """
 
 from collections import defaultdict
@@ -13,117 +14,133 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bidding.gate.approval import agreement, content_hash
+from bidding.gate.decision import Decision, Held, Leaves, Outgoing, Refused
 from bidding.gate.quality import State
-from bidding.gate.situation import Situation
+from bidding.gate.situation import Counters, Situation
 from bidding.rules import Case, Refusal, Rule, Sheet, check_case, check_document
+from bidding.rules.amounts import expected_loss
 from bidding.rules.case import key_of
 from bidding.rules.moves import lowers
-from bidding.rules.portfolio_view import Portfolio
+from bidding.rules.numbers import unreadable
+from bidding.rules.portfolio_view import Portfolio, Promise
 from bidding.rules.refusal import apply, found
 from pipeline.messages.market import Offer
 
+__all__ = ["Decision", "Held", "Leaves", "Outgoing", "Refused", "halted", "judge"]
+
+SANITY_RULES: tuple[Rule[Portfolio], ...] = found("bidding.rules.sanity")
+RUN_RULES: tuple[Rule[Portfolio], ...] = found("bidding.rules.runs")
 PORTFOLIO_RULES: tuple[Rule[Portfolio], ...] = found("bidding.rules.portfolio")
 ALONE_RULES: tuple[Rule[Portfolio], ...] = found("bidding.rules.alone")
 
-
-@dataclass(frozen=True)
-class Outgoing:
-    """One document before it leaves."""
-
-    offers: tuple[Offer, ...]
-    content: bytes = b""
-    """As it would travel; empty: not encoded yet, so its size is not looked at."""
+Name = tuple[str, str, str]
+Known = Mapping[Name, Sequence[Offer]]
+"""What stands, by (venue, resource, product)."""
 
 
 @dataclass(frozen=True)
-class Leaves:
-    """It may be sent, now."""
+class _Place:
+    """The world as one document finds it, the documents before it counted in."""
 
-    offers: tuple[Offer, ...]
-    document: str
-    """Content hash."""
-    approved_by: tuple[str, ...] = ()
-    """Empty: it was below all limits."""
+    situation: Situation
+    standing: Known
+    held: Known
 
+    def after(self, documents: Iterable[Outgoing], decisions: Iterable[Decision]) -> "_Place":
+        """Return the place that those of *documents* leave behind which leave or are held."""
+        pairs = list(zip(documents, decisions, strict=True))
+        sent = [offer for document, decision in pairs if isinstance(decision, Leaves) for offer in document.offers]
+        held = [offer for document, decision in pairs if isinstance(decision, Held) for offer in document.offers]
+        newest = {key_of(offer): offer for offer in sent}
+        kept = [other for other in self.situation.standing if key_of(other) not in newest]
+        waiting = [other for other in self.situation.held if other not in sent and other not in held]
+        situation = replace(
+            self.situation,
+            standing=(*kept, *newest.values()),
+            held=(*waiting, *held),
+            counters=self.counted(len(sent) + len(held)),
+        )
+        return _Place(situation, _with(self.standing, sent), _with(self.held, held))
 
-@dataclass(frozen=True)
-class Held:
-    """It is sound, and above a limit: it waits for people."""
+    def counted(self, more: int) -> Counters:
+        """Return the runaway guard's counters after *more* offers."""
+        counters = self.situation.counters
+        return replace(counters, last_minute=counters.last_minute + more, today=counters.today + more)
 
-    offers: tuple[Offer, ...]
-    document: str
-    why: tuple[Refusal, ...]
-    """The limits it is above."""
-    needs: int
-    """So many more people."""
-    approved_by: tuple[str, ...]
-    refused: tuple[Refusal, ...]
-    """Approvals that do not count, and why."""
+    def others(self, offer: Offer) -> tuple[Offer, ...]:
+        """Return what is sent or held of *offer*'s product; itself, where it was held, is none of them."""
+        held = (other for other in self.held.get(_name(offer), ()) if other != offer)
+        return (*self.standing.get(_name(offer), ()), *held)
 
-    def __str__(self) -> str:
-        return f"document {self.document[:12]} needs {self.needs} more approvals: {'; '.join(map(str, self.why))}"
+    def lowers(self, offer: Offer) -> bool:
+        """Tell whether *offer* is less, at every price, than the newest that stands; what is held does not stand."""
+        same = [other for other in self.standing.get(_name(offer), ()) if other.interval == offer.interval]
+        return bool(same) and _readable((offer,)) and lowers(offer, max(same, key=lambda other: other.revision))
 
+    def grows(self, offer: Offer) -> bool:
+        """Tell whether *offer* binds us in every respect at least as much as each that it replaces."""
+        return all(self._grows(offer, old) for old in self.others(offer) if old.interval == offer.interval)
 
-@dataclass(frozen=True)
-class Refused:
-    """It must not be sent."""
-
-    offers: tuple[Offer, ...]
-    document: str
-    refusals: tuple[Refusal, ...]
-
-    def __str__(self) -> str:
-        return "; ".join(map(str, self.refusals))
-
-
-Decision = Leaves | Held | Refused
+    def _grows(self, offer: Offer, old: Offer) -> bool:
+        more = offer.quantity_mw >= old.quantity_mw and offer.confidence <= old.confidence
+        limits, rules = self.situation.limits, self.situation.products.get((offer.venue, offer.product))
+        lost = [expected_loss(Promise(each, rules), limits) for each in (offer, old)]
+        dearest = [max(abs(step.price_per_mwh) for step in each.steps) for each in (offer, old)]
+        return more and lost[0] >= lost[1] and dearest[0] >= dearest[1]
 
 
 def judge(documents: Iterable[Outgoing], situation: Situation) -> tuple[Decision, ...]:
-    """
-    Return the decision on each of *documents*, in their order: what leaves or is held binds those after it.
-
-    Where nothing is replaced and all of it together breaks no rule of the portfolio, no part of it is looked at again.
-    """
+    """Return the decision on each of *documents*, in their order: what leaves or is held binds those after it."""
     batch = tuple(documents)
-    offers = tuple(offer for document in batch for offer in document.offers)
-    standing = {key_of(offer) for offer in situation.standing}
-    keys = {key_of(offer) for offer in offers}
-    is_new = len(keys) == len(offers) and not keys & standing
-    if len(batch) > 1 and is_new and _readable(offers) and not apply(PORTFOLIO_RULES, Portfolio(offers, situation)):
-        decisions = _in_turn(batch, situation, ())
-        if not any(isinstance(decision, Refused) for decision in decisions):
-            return decisions
-    return _in_turn(batch, situation, PORTFOLIO_RULES)
+    if shut := halted(situation):
+        return tuple(Refused(document.offers, content_hash(document.offers), shut) for document in batch)
+    return tuple(_settled(batch, _Place(situation, _with({}, situation.standing), _with({}, situation.held))))
 
 
-def _in_turn(
-    batch: Sequence[Outgoing], situation: Situation, portfolio_rules: Sequence[Rule[Portfolio]]
-) -> tuple[Decision, ...]:
-    """Judge one document after the other."""
+def _settled(batch: Sequence[Outgoing], place: _Place) -> list[Decision]:
+    """
+    Judge *batch*: where all that is sound in it fits together, so does every part of it; else by halves, in order.
+
+    That holds because rules of the portfolio only ever ask for less, and only where what is replaced grows.
+    """
+    decisions = _by_themselves(batch, place)
+    sound = [d for d, decision in zip(batch, decisions, strict=True) if not isinstance(decision, Refused)]
+    if not sound:
+        return decisions
+    rising = tuple(offer for document in sound for offer in document.offers if not place.lowers(offer))
+    if len(batch) == 1:
+        broken = _portfolio(rising, place.after(batch, decisions)) if rising else ()
+        return [Refused(batch[0].offers, decisions[0].document, broken)] if broken else decisions
+    if all(map(place.grows, rising)) and not _portfolio(rising, place):
+        return decisions
+    half = len(batch) // 2
+    first = _settled(batch[:half], place)
+    return [*first, *_settled(batch[half:], place.after(batch[:half], first))]
+
+
+def _portfolio(rising: tuple[Offer, ...], place: _Place) -> tuple[Refusal, ...]:
+    return apply(PORTFOLIO_RULES, Portfolio(rising, place.situation))
+
+
+def _by_themselves(batch: Sequence[Outgoing], place: _Place) -> list[Decision]:
+    """Judge one document after the other, but for the rules of the portfolio."""
     decisions: list[Decision] = []
-    known = _by_product(situation.standing)
+    standing, held = ({name: list(others) for name, others in known.items()} for known in (place.standing, place.held))
     for document in batch:
-        decision = _judged(document, situation, known, portfolio_rules)
+        decision = _judged(document, _Place(place.situation, standing, held))
         decisions.append(decision)
         if not isinstance(decision, Refused):
-            situation = _with(document.offers, situation, is_kept=bool(portfolio_rules))
+            place = replace(place, situation=replace(place.situation, counters=place.counted(len(document.offers))))
             for offer in document.offers:
-                known[offer.venue, offer.resource, offer.product].append(offer)
-    return tuple(decisions)
+                (held if isinstance(decision, Held) else standing).setdefault(_name(offer), []).append(offer)
+    return decisions
 
 
-def _judged(
-    document: Outgoing,
-    situation: Situation,
-    known: Mapping[tuple[str, str, str], Sequence[Offer]],
-    portfolio_rules: Sequence[Rule[Portfolio]],
-) -> Decision:
-    digest = content_hash(document.offers)
-    refusals = halted(situation) or _broken(document, situation, known, portfolio_rules)
-    if refusals:
+def _judged(document: Outgoing, place: _Place) -> Decision:
+    situation, digest = place.situation, content_hash(document.offers)
+    if refusals := _broken(document, place):
         return Refused(document.offers, digest, refusals)
-    rising = tuple(offer for offer in document.offers if not _lowers_one(offer, known))
+    rising = tuple(offer for offer in document.offers if not place.lowers(offer))
     why = apply(ALONE_RULES, Portfolio(rising, situation)) if rising else ()
     if not why:
         return Leaves(document.offers, digest)
@@ -154,22 +171,21 @@ def halted(situation: Situation) -> tuple[Refusal, ...]:
     return tuple(reasons)
 
 
-def _broken(
-    document: Outgoing,
-    situation: Situation,
-    known: Mapping[tuple[str, str, str], Sequence[Offer]],
-    portfolio_rules: Sequence[Rule[Portfolio]],
-) -> tuple[Refusal, ...]:
-    """Return every rule that *document* breaks; the portfolio's only where its figures can be calculated with."""
+def _broken(document: Outgoing, place: _Place) -> tuple[Refusal, ...]:
+    """Return every rule that *document* breaks by itself; what calculates only where its figures are numbers."""
+    situation = place.situation
     refusals = list(check_document(Sheet(document.offers, situation.products, document.content)))
     for offer in document.offers:
         if rules := situation.products.get((offer.venue, offer.product)):
-            standing = tuple(known.get((offer.venue, offer.resource, offer.product), ()))
-            refusals += check_case(Case(offer, rules, situation.now, situation.margin, standing))
+            refusals += check_case(Case(offer, rules, situation.now, situation.margin, place.others(offer)))
     if situation.state is State.REDUCING:
-        refusals += [_not_lower(offer, situation) for offer in document.offers if not _lowers_one(offer, known)]
-    if portfolio_rules and _readable(document.offers):
-        refusals += apply(portfolio_rules, Portfolio(document.offers, situation))
+        refusals += [_not_lower(offer, situation) for offer in document.offers if not place.lowers(offer)]
+    if _readable(document.offers):
+        lower = {id(offer) for offer in document.offers if place.lowers(offer)}
+        rising = tuple(offer for offer in document.offers if id(offer) not in lower)
+        refusals += apply(SANITY_RULES, Portfolio(rising, situation, travelling=len(document.offers)))
+        near = tuple({id(other): other for offer in rising for other in place.others(offer)}.values())
+        refusals += apply(RUN_RULES, Portfolio(rising, replace(situation, standing=near, held=())))
     return tuple(refusals)
 
 
@@ -178,34 +194,16 @@ def _not_lower(offer: Offer, situation: Situation) -> Refusal:
     return Refusal("data_quality", text, "[bidding.quality] reducing_lost, reducing_age_s", offer.offer_id)
 
 
-def _lowers_one(offer: Offer, known: Mapping[tuple[str, str, str], Sequence[Offer]]) -> bool:
-    """Tell whether *offer* is less, at every price, than the newest that stands under its key."""
-    others = known.get((offer.venue, offer.resource, offer.product), ())
-    same = [other for other in others if other.interval == offer.interval]
-    return bool(same) and _readable((offer,)) and lowers(offer, max(same, key=lambda other: other.revision))
-
-
 def _readable(offers: Iterable[Offer]) -> bool:
-    steps = (step for offer in offers for step in offer.steps)
-    return all(step.quantity_mw.is_finite() and step.price_per_mwh.is_finite() for step in steps)
+    return not any(text for offer in offers for text in unreadable(offer))
 
 
-def _by_product(offers: Iterable[Offer]) -> dict[tuple[str, str, str], list[Offer]]:
-    known: dict[tuple[str, str, str], list[Offer]] = defaultdict(list)
+def _with(known: Known, offers: Iterable[Offer]) -> Known:
+    more: dict[Name, list[Offer]] = defaultdict(list, {name: list(others) for name, others in known.items()})
     for offer in offers:
-        known[offer.venue, offer.resource, offer.product].append(offer)
-    return known
+        more[_name(offer)].append(offer)
+    return dict(more)
 
 
-def _with(offers: Sequence[Offer], situation: Situation, *, is_kept: bool) -> Situation:
-    """Return *situation* once *offers* count: as promises, where somebody still asks, and for the runaway guard."""
-    counters = replace(
-        situation.counters,
-        last_minute=situation.counters.last_minute + len(offers),
-        today=situation.counters.today + len(offers),
-    )
-    if not is_kept:
-        return replace(situation, counters=counters)
-    replaced = {key_of(offer) for offer in offers}
-    kept = tuple(other for other in situation.standing if key_of(other) not in replaced)
-    return replace(situation, counters=counters, standing=(*kept, *offers))
+def _name(offer: Offer) -> Name:
+    return (offer.venue, offer.resource, offer.product)

@@ -47,27 +47,28 @@ class Trust:
     state: State = State.HALTED
     """Before the first message nothing is known."""
     well_since: datetime | None = None
-    seen: Observation | None = None
-    """What it was last judged by."""
+    caused_by: Observation | None = None
+    """What made it worse last; kept while it gets better, so that the reason does not change by the second."""
 
     def after(self, observation: Observation, policy: Quality) -> "Trust":
         """Return the state once *observation* is known; a clock set back is as good as no time passed."""
         if (found := level(observation, policy, slack=0.0)) > self.state:
             return Trust(found, None, observation)
         if level(observation, policy, slack=policy.hysteresis) >= self.state:
-            return Trust(self.state, None, observation)
+            return Trust(self.state, None, self.caused_by or observation)
         since = self.well_since or observation.at
         if observation.at - since >= timedelta(seconds=policy.recover_s):
-            return Trust(State(self.state - 1), None, observation)
-        return replace(self, well_since=since, seen=observation)
+            return Trust(State(self.state - 1), None, self.caused_by)
+        return replace(self, well_since=since)
 
     @property
     def why(self) -> str:
         """The figures behind the state, in words."""
-        if self.seen is None:
-            return "no telemetry has been seen yet"
-        age = f"the newest message is {self.seen.age_s:.1f} s old" if math.isfinite(self.seen.age_s) else "no message"
-        return f"{min(1.0, max(0.0, _share(self.seen))):.0%} of telemetry is missing, {age}"
+        if self.caused_by is None:
+            text = "nothing has been known of telemetry yet"
+        else:
+            text = f"{_words(self.caused_by)} at {self.caused_by.at:%H:%M:%S}Z"
+        return text + (f", well since {self.well_since:%H:%M:%S}Z, which has to last" if self.well_since else "")
 
 
 def observe(messages: Iterable[SiteCapacity], now: datetime, policy: Quality) -> Observation:
@@ -112,3 +113,11 @@ def _lost(message: SiteCapacity) -> float:
 
 def _share(observation: Observation) -> float:
     return observation.lost_share if observation.lost_share >= 0 else 1.0
+
+
+def _words(observation: Observation) -> str:
+    if not math.isfinite(observation.age_s):
+        return "there was no whole message of telemetry"
+    if (share := min(1.0, _share(observation))) > 0:
+        return f"{share:.0%} of telemetry was missing"
+    return f"the newest message was {observation.age_s:.1f} s old"

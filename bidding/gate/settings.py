@@ -142,7 +142,11 @@ class Obligation(Section, frozen=True, kw_only=True):
 
 
 class Quality(Section, frozen=True, kw_only=True):
-    """``[bidding.quality]``: from which telemetry on offers are restricted; knowledge/reliability.md A4."""
+    """
+    ``[bidding.quality]``: from which telemetry on offers are restricted; knowledge/reliability.md A4.
+
+    Spans are the machine's, because telemetry comes by its time; `at_speed` gives those of a clock that runs faster.
+    """
 
     reducing_lost: Share = 0.2
     """Above this share of hosts or MW lost only withdrawals and lower revisions leave."""
@@ -151,11 +155,21 @@ class Quality(Section, frozen=True, kw_only=True):
     reducing_age_s: Positive = 5
     """The newest whole message is older than this."""
     halted_age_s: Positive = 10
-    """There is no whole message younger than this; [bidding] max_age_s by default."""
+    """There is no whole message younger than this."""
     hysteresis: Share = 0.25
     """Better only once the figure is this share below the threshold it exceeded …"""
     recover_s: Positive = 15
     """… and has been for this long; then one state at a time. After a start, too: from HALTED it takes two."""
+
+    def at_speed(self, speed: float) -> "Quality":
+        """Return the same in seconds of a clock that runs at *speed*; below 1 the machine's are kept."""
+        factor = max(1.0, speed)
+        return msgspec.structs.replace(
+            self,
+            reducing_age_s=self.reducing_age_s * factor,
+            halted_age_s=self.halted_age_s * factor,
+            recover_s=self.recover_s * factor,
+        )
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for thresholds out of order."""

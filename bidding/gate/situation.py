@@ -51,10 +51,12 @@ class Situation:
     margin: timedelta = timedelta(seconds=2)
     """Offers leave so long before the gate; [bidding] gate_margin_s."""
     standing: tuple[Offer, ...] = ()
+    """All that may already bind us at any venue: sent, unknown, pending, accepted, awarded. Nothing that is held."""
+    held: tuple[Offer, ...] = ()
     """
-    All that may still bind us at any venue: sent, unknown, pending, accepted, awarded, held.
+    What waits for people. Its power is promised, and its keys are taken, but nothing is lowered against it.
 
-    A held document that is judged again is left out, or it would be its own duplicate.
+    A held document that is judged again is known by its offers, which are equal to these.
     """
     accepted: Mapping[Key, Offer] = field(default_factory=dict)
     """The last accepted revision."""

@@ -125,7 +125,8 @@ class Market(Protocol):
         Send one document once; return the receipt of each of *offers*, which are what it says.
 
         *epoch* is the sender's; a venue with `Feature.FENCE` is told. Raise `GateClosedError` or `RejectedError` on a
-        definite no to the whole document, `UnknownOutcomeError` when the reply is lost.
+        definite no to the whole document, `FencedError` where the venue has heard of a newer epoch,
+        `UnknownOutcomeError` when the reply is lost.
         """
         ...
 

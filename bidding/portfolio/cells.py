@@ -4,7 +4,6 @@ import numpy as np
 
 from bidding.portfolio.grid import Floats, Grid
 from bidding.portfolio.levels import Levels
-from bidding.portfolio.limits import unbearable
 
 
 def most_mw(grid: Grid, levels: Levels) -> Floats:
@@ -13,8 +12,6 @@ def most_mw(grid: Grid, levels: Levels) -> Floats:
     most = np.where(levels.usable, room[None, :, :, None], 0.0)
     for p, rules in enumerate(grid.rules):
         total = room[:, -1] if grid.up[p] else room[:, :-1].sum(axis=1)
-        if unbearable(grid, p):
-            most[p] = 0.0
         most[p, total < float(rules.min_mw) - 1e-9] = 0.0
         if rules.max_mw is not None:
             most[p] = np.minimum(most[p], float(rules.max_mw))

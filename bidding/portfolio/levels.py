@@ -11,6 +11,7 @@ from decimal import ROUND_DOWN, Decimal
 import numpy as np
 
 from bidding.portfolio.grid import Bools, Floats, Grid
+from bidding.portfolio.limits import unbearable
 from bidding.portfolio.model import Step
 from bidding.pricing import round_up
 from bidding.products import Rules, Shape
@@ -50,7 +51,7 @@ def least_price(rules: Rules, cost: Decimal, margin: Decimal) -> Decimal | None:
     floor = max(
         rules.price_floor, rules.net_benefits_floor if rules.net_benefits_floor is not None else rules.price_floor
     )
-    price = round_up(max(cost * (1 + margin) if cost > 0 else cost, floor), rules.price_tick)
+    price = round_up(max(cost * (1 + margin) if cost > 0 else cost, floor), rules.price_tick).quantize(rules.price_tick)
     return price if price <= rules.price_cap else None
 
 
@@ -73,7 +74,7 @@ def bins(prices: Floats, least: Decimal, rules: Rules, count: int) -> set[Decima
         (Decimal(repr(float(above[rank]))) / rules.price_tick).to_integral_value(ROUND_DOWN) * rules.price_tick
         for rank in ranks
     }
-    return {price for price in ticks if least < price <= rules.price_cap}
+    return {price.quantize(rules.price_tick) for price in ticks if least < price <= rules.price_cap}
 
 
 def levels(grid: Grid) -> Levels:
@@ -103,7 +104,7 @@ def _least(grid: Grid, p: int, t: int, j: int) -> Decimal | None:
     step = grid.room.steps[t][j]
     wrong_way = grid.up[p] != (j == grid.room.mw.shape[1] - 1)
     gone = not grid.forecast.known[p, t] or grid.promised[p, t]
-    if step is None or wrong_way or gone or not grid.room.mw[t, j] > 0:
+    if step is None or wrong_way or gone or unbearable(grid, p) or not grid.room.mw[t, j] > 0:
         return None
     return least_price(grid.rules[p], standing_cost(grid, p, t, step), grid.problem.margin)
 

@@ -2,7 +2,7 @@
 What a plan may not exceed and how much of it a set of offers uses: one list for strategies, tests, explanation. Pure.
 
 Every limit holds in every scenario, the one in which everything offered is taken included where one is missing.
-Power is counted by prefix: what is sold of the cheapest step, of the two cheapest … is there.
+Power is counted by tier, firmest first: a step may be served by firmer power of its own tier, by no other tier's.
 """
 
 import math
@@ -136,11 +136,14 @@ def _power(use: Use, grid: Grid) -> Iterator[Bound]:
     down = use.mw[~grid.up].sum(axis=0)
     for t, interval in enumerate(grid.intervals):
         start = interval.start.isoformat()
-        sold, left = np.cumsum(down[t, :-1]), np.cumsum(grid.room.mw[t, :-1])
-        for j, step in enumerate(grid.room.steps[t][:-1]):
-            if step is not None:
-                name = f"firm power up to {step.tier.value} at {step.confidence:.0%}"
-                yield Bound(name=name, where=start, used=float(sold[j]), limit=float(left[j]), unit="MW")
+        steps = [(step, j) for j, step in enumerate(grid.room.steps[t][:-1]) if step is not None]
+        for tier in sorted({step.tier for step, _ in steps}):
+            for least in sorted({step.confidence for step, _ in steps if step.tier is tier}, reverse=True):
+                firm = [j for step, j in steps if step.tier is tier and step.confidence >= least]
+                used, limit = float(down[t, firm].sum()), float(grid.room.mw[t, firm].sum())
+                yield Bound(
+                    name=f"firm power of {tier.value} at {least:.0%}", where=start, used=used, limit=limit, unit="MW"
+                )
         if not grid.room.steps[t][:-1]:
             yield Bound(name="firm power", where=start, used=float(down[t].sum()), limit=0.0, unit="MW")
         if grid.up.any():

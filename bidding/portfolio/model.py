@@ -66,6 +66,8 @@ class Slot(Document):
     """In the order in which they are let go: cheapest tier first, firmest first within a tier."""
     up_kw: float = 0.0
     """Load that can be taken on beyond the baseline: regulation down."""
+    up_confidence: float = Field(default=0.95, gt=0, lt=1)
+    """The probability that it can."""
 
 
 class Flexibility(Document):

@@ -1,7 +1,7 @@
 """
 Rows of a linear program for linopy: written as arrays and handed over together.
 
-linopy takes some 50 ms to add a constraint, whether it has one row or a thousand, and pads all rows of one constraint to
+linopy takes some 50 ms to add a constraint, whether it has one row or a thousand, and pads all rows of one to
 the widest. So rows are collected, and narrow ones are written apart from wide ones.
 """
 

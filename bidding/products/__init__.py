@@ -127,6 +127,8 @@ class Rules(Document):
     recovery_s: float | None = None
     """Rest after a call."""
     max_calls_per_day: int | None = None
+    calls: str = ""
+    """How often it may be called over longer than a day, in words."""
     telemetry_s: float | None = None
     """How often the venue wants to see the load."""
     signal_s: float | None = None

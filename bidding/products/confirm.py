@@ -30,7 +30,7 @@ def confirmed(product: Product, table: Mapping[str, Any], who_confirmed: str = "
     Each says `value`, `source`, `confirmed_on` and, where *who_confirmed* does not, `by`; `ConfigError` otherwise.
     """
     where = f"[products.{product.venue}.{product.product}]"
-    given = {name: _confirmation(where, name, entry, who_confirmed) for name, entry in table.items()}
+    given = _confirmations(where, table, who_confirmed)
     figures = {name: given[name][0] if name in given else product.figures.get(name) for name in FIGURES}
     figures = {name: value for name, value in figures.items() if name in given or name in product.figures}
     consistent(where, figures)
@@ -47,7 +47,7 @@ def confirmed(product: Product, table: Mapping[str, Any], who_confirmed: str = "
 def with_overrides(rules: Rules, table: Mapping[str, Any], who_confirmed: str = "") -> Rules:
     """Return *rules* with the figures of *table*, as `confirmed` does for a product: for rules from elsewhere."""
     where = f"[products.{rules.venue}.{rules.product}]"
-    given = {name: _confirmation(where, name, entry, who_confirmed) for name, entry in table.items()}
+    given = _confirmations(where, table, who_confirmed)
     values = {name: value for name, (value, _) in given.items()}
     consistent(
         where, {**{name: getattr(rules, name) for name in FIGURES if getattr(rules, name) is not None}, **values}
@@ -60,6 +60,12 @@ def with_overrides(rules: Rules, table: Mapping[str, Any], who_confirmed: str = 
             "unverified": tuple(name for name in rules.unverified if name not in given),
         }
     )
+
+
+def _confirmations(where: str, table: Any, who: str) -> dict[str, tuple[Any, Source]]:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: write it as a table of figures")
+    return {name: _confirmation(where, name, entry, who) for name, entry in table.items()}
 
 
 def _confirmation(where: str, name: str, entry: Any, who: str) -> tuple[Any, Source]:

@@ -29,6 +29,9 @@ _TYPES: dict[str, TypeAdapter[Any]] = {
 #: Figures that make no sense at zero.
 _POSITIVE = frozenset({"interval_s", "block_mw", "max_steps", "max_points", "max_equal_steps", "price_tick"})
 
+#: No span, power or price of a market lies beyond these; arithmetic on what does would fail.
+_LEAST, _MOST = Decimal("1e-9"), Decimal("1e12")
+
 #: A price that the venue pays or takes may lie below zero.
 _SIGNED = frozenset({"price_floor", "price_cap", "net_benefits_floor"})
 
@@ -94,7 +97,7 @@ def _number(where: str, name: str, given: Any) -> None:
         raise ConfigError(f"{where}: {_shown(given)} is text; write the number without quotes")
     if not isinstance(given, (int, float, Decimal)) or isinstance(given, bool):
         return
-    if not isfinite(given):
+    if not isfinite(given) or (given and not _LEAST <= abs(Decimal(given)) <= _MOST):
         raise ConfigError(f"{where}: {given} is no figure; leave out what nobody knows")
     if given < 0 and name not in _SIGNED:
         raise ConfigError(f"{where}: {given} is negative")

@@ -62,6 +62,21 @@ def catalogue(
     return found
 
 
+def confirmations(settings: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """
+    Return the tables ``[products.VENUE.PRODUCT]`` of the file *settings*, by venue, as `load` takes them.
+
+    Raise `ConfigError` where the file cannot be read, or names a venue that is none.
+    """
+    found = _document(settings).get("products", {})
+    tables = [found, *found.values()] if isinstance(found, dict) else [None]
+    if not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{settings}: write the operator's figures as [products.VENUE.PRODUCT.FIGURE]")
+    for venue in found:
+        known(f"{settings}: [products]", venue, venues(folder))
+    return dict(found)
+
+
 def read(path: Path) -> tuple[Product, ...]:
     """Return every version of every product in the file at *path*; raise `ConfigError` if anything in it is wrong."""
     document = _document(path)

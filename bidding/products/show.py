@@ -1,9 +1,10 @@
 """
 Products as a desk reads them: a table of a venue, every figure of one product with its source, the overview. Pure.
 
-    table(found)    one line a product; `?` stands behind what nobody has read in the venue's own words
-    detail(product) every figure, its source, UNVERIFIED where that was not read
-    overview(all)   the table of README.md
+    report(found, on)       what `firmwatt bid products` prints: tables, or one product in detail
+    table(products, on)     one line a product; `?` stands behind what nobody has read in the venue's own words
+    detail(product)         every figure, its source, UNVERIFIED where that was not read
+    overview(found)         the table of README.md
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +14,9 @@ from textwrap import wrap
 from typing import Any
 
 from bidding.products import Gate, Pause
-from bidding.products.figures import known
+from bidding.products.figures import meant
 from bidding.products.product import INSTEAD, Product, plain
+from pipeline.errors import ConfigError
 
 WIDTH = 120
 
@@ -29,17 +31,20 @@ _LEGEND = (
 )
 
 
-def lines(found: Mapping[str, Product], on: date | None, product: str | None = None) -> list[str]:
+def report(found: Mapping[str, Mapping[str, Product]], on: date | None, product: str | None = None) -> list[str]:
     """
-    Return *found*, the products of one venue in force on *on*, as text; with *product* all that is known of that one.
+    Return *found*, products by name by venue, in force on *on*, as text; with *product* all that is known of that one.
 
-    Raise `ConfigError` where the venue has no such product.
+    Raise `ConfigError` where no venue has such a product.
     """
     if product is None:
-        return table(found, on)
-    venue = next(iter(found.values())).venue if found else "venue"
-    known(f"{venue} products", product, found)
-    return detail(found[product])
+        tables = [part for products in found.values() for part in (*table(products, on), "")]
+        return [*tables, *_LEGEND]
+    have = list(dict.fromkeys(name for products in found.values() for name in products))
+    if product not in have:
+        raise ConfigError(f"no product {product!r}{meant(product, have)} (have {', '.join(have) or 'none'})")
+    shown = [detail(products[product]) for products in found.values() if product in products]
+    return [part for number, text in enumerate(shown) for part in ([""] * bool(number) + text)]
 
 
 def table(found: Mapping[str, Product], on: date | None = None) -> list[str]:
@@ -55,10 +60,8 @@ def table(found: Mapping[str, Product], on: date | None = None) -> list[str]:
         f"{one.venue}: {day}, {one.currency}, market days in {zones}",
         "",
         *_columns(rows),
-        "",
-        *(part for text in missing for part in wrap(text, WIDTH, subsequent_indent="    ")),
         *([""] if missing else []),
-        *_LEGEND,
+        *(part for text in missing for part in wrap(text, WIDTH, subsequent_indent="    ")),
     ]
 
 
@@ -75,7 +78,7 @@ def detail(product: Product) -> list[str]:
         f"{product.venue} {product.product}: {product.title}",
         f"{product.family}, {product.trading}, {product.currency}, market days in {product.timezone}",
         "",
-        *_columns(rows),
+        *_wrapped(rows),
         "",
         *(part for key, number in numbers.items() for part in _source(product, key, number)),
         "",
@@ -190,18 +193,24 @@ def _total(products: Mapping[str, Product]) -> str:
 
 
 def _columns(rows: Sequence[Iterable[str]]) -> list[str]:
-    """Return *rows* under each other, each column as wide as its widest cell; a long last cell goes on below itself."""
+    """Return *rows* under each other, each column as wide as its widest cell."""
     cells = [tuple(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)][:-1]
-    indent = sum(widths) + 2 * len(widths)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _wrapped(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return *rows* under each other; a last cell too long for the line goes on below itself."""
+    heads = _columns([row[:-1] for row in rows])
+    indent = max(map(len, heads)) + 2
     return [
-        part.rstrip()
-        for row in cells
+        part
+        for head, row in zip(heads, rows, strict=True)
         for part in wrap(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=True)) + f"  {row[-1]}",
+            row[-1],
             WIDTH,
+            initial_indent=f"{head:<{indent}}",
             subsequent_indent=" " * indent,
-            drop_whitespace=False,
             break_on_hyphens=False,
         )
     ]

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from bidding.gate.situation import Flexibility, Situation
 from bidding.products import Family, Rules
-from bidding.rules.case import key_of
+from bidding.rules.case import Key, key_of
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer
 
@@ -83,13 +83,21 @@ class Portfolio:
 
     offers: tuple[Offer, ...]
     situation: Situation
+    travelling: int = 0
+    """How many offers travel in the document, those that only lower included, where that matters."""
 
     @cached_property
     def promises(self) -> tuple[Promise, ...]:
-        """Everything once the new offers stand: they replace what has their key."""
-        replaced = {key_of(offer) for offer in self.offers}
-        kept = [offer for offer in self.situation.standing if key_of(offer) not in replaced]
+        """Everything once the new offers stand; of several revisions of a key the largest: any may turn out to hold."""
+        largest: dict[Key, Offer] = {}
+        for offer in (*self.situation.standing, *self.situation.held):
+            key = key_of(offer)
+            if key not in largest or offer.quantity_mw > largest[key].quantity_mw:
+                largest[key] = offer
+        for offer in self.offers:
+            largest.pop(key_of(offer), None)
         products = self.situation.products
+        kept = largest.values()
         return tuple(Promise(offer, products.get((offer.venue, offer.product))) for offer in (*kept, *self.offers))
 
     @cached_property

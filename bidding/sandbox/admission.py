@@ -69,6 +69,7 @@ def decide(submission: Submission, book: Book, market: Market, faults: Faults, r
         return submission.answered(Outcome.REJECTED, Decimal(0), f"{sold}, got {submission.body.product!r}")
     return (
         _out_of_time(submission, rules)
+        or _cleared(submission, book)
         or _superseded(submission, book)
         or _to_be_taken_back(_judged(submission, rules, faults, request), rules, market, faults, request)
     )
@@ -94,6 +95,14 @@ def _out_of_time(submission: Submission, rules: Rules) -> OfferEntry | None:
             Outcome.PAUSED, f"nothing is taken from {pause.start} to {pause.end} {rules.timezone}: {pause.why}"
         )
     return None
+
+
+def _cleared(submission: Submission, book: Book) -> OfferEntry | None:
+    """Refuse what comes after the clearing, whatever the clock says: it may have been set back."""
+    start = submission.body.interval_start
+    if (submission.body.product, start) not in book.clearings:
+        return None
+    return submission.entry(Outcome.GATE_CLOSED, f"the interval from {utc(start)} is cleared")
 
 
 def _superseded(submission: Submission, book: Book) -> OfferEntry | None:

@@ -77,9 +77,8 @@ class OfferApi:
         ]
 
     async def put_offer(self, request: Request) -> Response:
-        """``PUT /v1/offers/{offer_id}``; the gate is judged by the instant of receipt."""
-        now = self._exchange.admitted(request)
-        payload = await request.body()
+        """``PUT /v1/offers/{offer_id}``; the gate is judged at the instant at which all of it was there."""
+        now, payload = await self._exchange.received(request)
         body = read(OfferBody, payload)
         submission = Submission(request.path_params["offer_id"], body, sha256(payload).hexdigest(), now)
         entry = self._venue.submit(submission)
@@ -109,8 +108,7 @@ class OfferApi:
 
     async def put_document(self, request: Request) -> Response:
         """``PUT /v1/documents/{document_id}``: several offers, each judged by itself."""
-        now = self._exchange.admitted(request)
-        payload = await request.body()
+        now, payload = await self._exchange.received(request)
         document = read(DocumentBody, payload)
         document_id, digest = request.path_params["document_id"], sha256(payload).hexdigest()
         self._check(document_id, document, payload, digest)
@@ -144,8 +142,7 @@ class OfferApi:
 
     async def put_shortfall(self, request: Request) -> Response:
         """``PUT /v1/shortfalls/{shortfall_id}``: after the gate, while there is something to be short of."""
-        now = self._exchange.admitted(request)
-        payload = await request.body()
+        now, payload = await self._exchange.received(request)
         body = read(ShortfallBody, payload)
         shortfall_id = request.path_params["shortfall_id"]
         entry = self._venue.take_shortfall(shortfall_id, body, sha256(payload).hexdigest(), now)

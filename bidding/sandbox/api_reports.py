@@ -46,8 +46,7 @@ class ReportApi:
 
     async def put_meter(self, request: Request) -> Response:
         """``PUT /v1/meter/{resource}/{batch_id}``."""
-        now = self._exchange.admitted(request)
-        payload = await request.body()
+        now, payload = await self._exchange.received(request)
         body = read(MeterBody, payload)
         if broken := "; ".join(meter_violations(body.readings, self._venue.market)):
             raise Refusal(UNPROCESSABLE, Problem(error="rejected", detail=broken))
@@ -68,8 +67,7 @@ class ReportApi:
 
     async def put_response(self, request: Request) -> Response:
         """``PUT /v1/regulation/{resource}/{product}/{hour}``: what was done, to be scored."""
-        now = self._exchange.admitted(request)
-        payload = await request.body()
+        now, payload = await self._exchange.received(request)
         body = read(ResponseBody, payload)
         resource, product = request.path_params["resource"], request.path_params["product"]
         hour = instant("hour", request.path_params["hour"])

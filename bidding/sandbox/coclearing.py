@@ -119,8 +119,8 @@ def co_clear(
 ) -> CoClearing:
     """Buy *demand_mw* of each product of *session* from *bids* at the least cost; pure and repeatable."""
     program = _Program()
-    wanted = {rules.product: rules for rules in session if demand_mw.get(rules.product, 0) > 0}
-    useful = [bid for bid in bids if bid.mw > 0 and _worth(bid.product, wanted, session)]
+    useful_products = _useful(session, demand_mw)
+    useful = [bid for bid in bids if bid.mw > 0 and bid.product in useful_products]
     useful.sort(key=lambda bid: (bid.product, bid.price, bid.bidder, bid.mw))
     total_kw = float(sum(demand_mw.values())) * KW_PER_MW
     columns = [program.column(float(bid.price), min(float(bid.mw) * KW_PER_MW, total_kw)) for bid in useful]
@@ -130,24 +130,22 @@ def co_clear(
     quantities, duals, short = _solved(program, balance, demand_mw)
     bought: dict[tuple[str, str], Fraction] = {}
     for bid, column in zip(useful, columns, strict=True):
-        if kw := Fraction(round(quantities[column] * NANO), NANO):
+        if nano_kw := round(quantities[column] * NANO):
             key = bid.bidder, bid.product
-            bought[key] = bought.get(key, Fraction(0)) + kw
+            bought[key] = bought.get(key, Fraction(0)) + Fraction(nano_kw, NANO)
     sold = {product for _, product in bought}
     prices = {
-        rules.product: _price(duals[rules.product], rules) if rules.product in sold and rules.product in duals else None
-        for rules in session
+        rules.product: _price(duals[rules.product], rules) if rules.product in sold else None for rules in session
     }
     return CoClearing(prices, bought, short)
 
 
-def _worth(product: str, wanted: Mapping[str, Rules], session: Sequence[Rules]) -> bool:
-    """Tell whether *product* or what it can stand in for is wanted."""
-    families = {rules.product: rules.family for rules in session}
-    stands_in = families.get(product) is Family.SPINNING and Family.NON_SPINNING in {
-        rules.family for rules in wanted.values()
-    }
-    return product in wanted or stands_in
+def _useful(session: Sequence[Rules], demand_mw: Mapping[str, Decimal]) -> set[str]:
+    """Return the products that are wanted, or that can stand in for one."""
+    wanted = {rules.product for rules in session if demand_mw.get(rules.product, 0) > 0}
+    if any(rules.family is Family.NON_SPINNING for rules in session if rules.product in wanted):
+        wanted |= {rules.product for rules in session if rules.family is Family.SPINNING}
+    return wanted
 
 
 def _balances(
@@ -213,7 +211,7 @@ def _bounded_kw(mw: Decimal) -> float:
 def _solved(
     program: _Program, balance: Mapping[str, tuple[int, int]], demand_mw: Mapping[str, Decimal]
 ) -> tuple[list[float], dict[str, float], dict[str, Fraction]]:
-    """Return quantities, the duals of the products that are wanted, and what of them was not found."""
+    """Return quantities, the products' duals, and what of them was not found."""
     highs = _loaded(program)
     highs.run()
     quantities = list(highs.getSolution().col_value)
@@ -225,7 +223,7 @@ def _solved(
         highs.changeRowBounds(row, kw, kw)
     highs.run()
     duals = list(highs.getSolution().row_dual)
-    return quantities, {product: duals[row] for product, row in wanted.items()}, short
+    return quantities, {product: duals[row] for product, (row, _) in balance.items()}, short
 
 
 def _loaded(program: _Program) -> "Highs":

@@ -63,7 +63,7 @@ def read(kind: type[W], payload: bytes) -> W:
 def instant(name: str, text: str) -> datetime:
     """Return the instant in *text*; refuse anything else."""
     try:
-        return _UTC.validate_json(f'"{text}"') if '"' not in text else _UTC.validate_python(None)
+        return _UTC.validate_strings(text)
     except ValidationError as error:
         raise malformed(f"{name}: {text!r} is no instant with an offset, as in 2026-07-24T01:00:00Z") from error
 
@@ -109,6 +109,11 @@ class Exchange:
         if epoch is not None and (problem := self.venue.fence(epoch, f"{request.method} {request.url.path}", now)):
             raise Refusal(CONFLICT, problem)
         return now
+
+    async def received(self, request: Request) -> tuple[datetime, bytes]:
+        """Return the body, and when all of it was there: gate and fence are judged then, not when it was on its way."""
+        payload = await request.body()
+        return self.admitted(request), payload
 
     async def query(self, request: Request, response: Response) -> Response:
         """Answer a question: faulty only where questions are."""

@@ -42,9 +42,10 @@ def hour_of(award: Award) -> datetime:
     return floor(award.interval_start, HOUR)
 
 
-def reserve_line(award: Award, meter: Meter, rules: Rules, market: Market, seed: int) -> CapacityLine | Missing:
-    """Return the line of a reserve's *award*, called or not."""
-    begun = contingency(award, market, seed)
+def reserve_line(
+    award: Award, begun: datetime | None, meter: Meter, rules: Rules, market: Market
+) -> CapacityLine | Missing:
+    """Return the line of a reserve's *award*; *begun* is when a contingency called it, None where none did."""
     called = Called(_NONE, _NONE, _NONE) if begun is None else _called(award, begun, meter, rules, market)
     if isinstance(called, Missing):
         return called
@@ -152,7 +153,7 @@ def capacity_line(award: Award, meter: Meter, score: Score | None, market: Marke
         return Missing("the product is sold no more")
     if rules.family in REGULATION:
         return regulation_line(award, score, rules, market, seed)
-    return reserve_line(award, meter, rules, market, seed)
+    return reserve_line(award, contingency(award, market, seed), meter, rules, market)
 
 
 def setpoint_mw(award: Award, rules: Rules, seed: int, at: datetime) -> Decimal:

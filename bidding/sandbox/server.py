@@ -32,7 +32,7 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 def build(venue: Venue, clock: Clock) -> Starlette:
     """Return the application; `hang_up` must be in the connection's state (see `bidding.sandbox.serve`)."""
     exchange = Exchange(venue, clock)
-    return Starlette(
+    app = Starlette(
         routes=[
             *OfferApi(exchange).routes(),
             *MarketApi(exchange).routes(),
@@ -44,3 +44,5 @@ def build(venue: Venue, clock: Clock) -> Starlette:
             EnvironmentProblem: _unavailable,
         },
     )
+    app.router.redirect_slashes = False  # a name that ends with a slash is no other name's
+    return app

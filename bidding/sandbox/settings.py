@@ -53,7 +53,7 @@ class SandboxSettings(Section, frozen=True, kw_only=True):
     reject_share: Annotated[Share, Meta(description="share of offers turned down for no reason")] = 0.0
     partial_share: Annotated[Share, Meta(description="share of offers accepted in part")] = 0.0
     cancel_share: Annotated[Share, Meta(description="share of accepted offers taken back before their gate")] = 0.0
-    cancel_after_s: Annotated[Seconds, Meta(description="how long after acceptance, or halfway to the gate")] = 5
+    cancel_after_s: Annotated[int, Meta(ge=0, description="how long after acceptance, or halfway to the gate")] = 5
     fault_queries: Annotated[bool, Meta(description="whether queries lose replies too")] = False
 
     products: Annotated[str, Meta(description="what is sold, with commas, or `all`; the first is the default")] = (

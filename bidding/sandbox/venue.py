@@ -206,9 +206,10 @@ class Venue:
         """Do what has become due by *now*, in order: take back what was to be, clear what has offers and no gate."""
         for at, offer_id in self.book.due_cancels(now):
             self._record(CancelEntry(at=at, offer_id=offer_id, reason="simulated: the venue's later validation"))
-        for product, start in sorted(self.book.uncleared, key=lambda slot: (slot[1], slot[0])):
-            rules = self.market.rules(product)
-            if rules and (product, start) in self.book.uncleared and start < rules.decided_until(now):
+        until = {rules.product: rules.decided_until(now) for rules in self.market.products}
+        due = [slot for slot in self.book.uncleared if slot[1] < until[slot[0]]]
+        for product, start in sorted(due, key=lambda slot: (slot[1], slot[0])):
+            if (product, start) in self.book.uncleared:  # not cleared together with another
                 self._record(self._cleared(product, start))
 
     def _cleared(self, product: str, start: datetime) -> ClearingEntry:
@@ -226,13 +227,12 @@ class Venue:
         return tuple(self._price(rules, until - back * rules.interval) for back in range(count, 0, -1))
 
     def _price(self, rules: Rules, start: datetime) -> Price:
-        slot = rules.product, start
-        found = self.book.clearings.get(slot) or self._unoffered.get(slot)
+        together = self.market.session(rules.product)[0].product, start
+        found = self.book.clearings.get((rules.product, start)) or self._unoffered.get(together)
         if found is None:
             if len(self._unoffered) >= UNOFFERED_KEPT:
                 self._unoffered.clear()
-            found = self._cleared(*slot)
-            self._unoffered |= {(product, start): found for product in found.prices}
+            found = self._unoffered[together] = self._cleared(*together)
         return Price(
             product=rules.product,
             interval_start=start,

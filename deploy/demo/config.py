@@ -17,6 +17,8 @@ from pipeline.settings import Kafka
 SITE = "demo-site"
 RESOURCE = "demo-resource"
 KEY_ID = "demo-1"
+RECOVER_S = 5
+"""Of the clock: with two steps from HALTED the gate is open before the evidence for an offer is complete."""
 
 
 @dataclass
@@ -127,6 +129,7 @@ def sections(layout: Layout) -> dict[str, dict[str, Any]]:
             "intervals": options.minutes,
             "stop_after_settlement": True,
         },
+        "bidding.quality": {"recover_s": RECOVER_S},
         "venue.sandbox": {"url": layout.venue_url or ""},
     }
 

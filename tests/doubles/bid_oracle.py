@@ -12,6 +12,7 @@ from pathlib import Path
 from bidding.journal import read
 from bidding.ledger import Ledger, fold
 from bidding.states import TAKEN
+from pipeline.errors import ConfigError
 from pipeline.messages.market import OfferState
 
 ACCEPTED = {"accepted", "partly_accepted"}
@@ -52,17 +53,23 @@ class Verdict:
     stale: int
     after_gate: int
     unresolved: int
+    damaged: int = 0
+    """Whether our journal no longer chains: two have written it."""
 
     @property
     def wrong(self) -> dict[str, int]:
         """What is not nothing and has to be."""
-        must = ("lost", "duplicates", "stale", "after_gate", "unresolved")
+        must = ("lost", "duplicates", "stale", "after_gate", "unresolved", "damaged")
         return {name: count for name, count in asdict(self).items() if name in must and count}
 
 
 def judge(journal: Path, venue_journal: Path) -> Verdict:
     """Return what the two files come to, once nobody writes them any more."""
-    ledger, books = fold(read(journal)), _books(venue_journal)
+    books, damaged = _books(venue_journal), False
+    try:
+        ledger = fold(read(journal))
+    except ConfigError:
+        ledger, damaged = Ledger(), True
     records = ledger.offers.values()
     return Verdict(
         offers=len(ledger.offers),
@@ -75,6 +82,7 @@ def judge(journal: Path, venue_journal: Path) -> Verdict:
         stale=books.stale,
         after_gate=books.after_gate,
         unresolved=len(ledger.open_documents),
+        damaged=damaged,
     )
 
 

@@ -45,7 +45,7 @@ MOST_REVISIONS = 3
 MOST_ITEMS = 7000
 """Their intervals stay within the venue's horizon of a day."""
 TAKEOVER_S = 2.0
-IN_FLIGHT_S = 0.3
+IN_FLIGHT_S = 0.5
 """Longer than the slow wire takes; the default is 1 s."""
 PATIENCE = Patience(
     retry=timedelta(seconds=0.05 * SPEED),

@@ -161,6 +161,15 @@ def gate_off() -> Build:
     return Build(submitter=GateOff)
 
 
+SYMPTOM = {
+    "blind retry": "duplicates",
+    "mark before send": "lost",
+    "no fsync": "duplicates",
+    "no fencing": "unexpected",
+    "gate off": "after_gate",
+}
+"""What each bug has to show by, whatever else it does."""
+
 PLANTED = {
     "blind retry": blind_retry,
     "mark before send": mark_before_send,

@@ -120,8 +120,8 @@ class Site:
             source=source,
         )
 
-    async def prepare(self, days: int) -> None:
-        """Publish host records and *days* days of history at 1 000 kW, four hours before now to ten minutes after."""
+    async def prepare(self, days: int, ahead: timedelta = timedelta(minutes=20)) -> None:
+        """Publish host records and *days* days of history at 1 000 kW, four hours before now to *ahead* after."""
         pools = tuple(
             HostPool(tier=tier, workload=Workload.INFERENCE, gpu_model=MODEL, gpus=count // HOSTS)
             for tier, count in GPUS.items()
@@ -132,7 +132,7 @@ class Site:
                 await sender.send(topics.HOST_RECORDS, HostRecord(host=host, site=self.name, pools=pools, seen_at=now))
             for back in range(days, -1, -1):
                 first = Interval.containing(now - timedelta(days=back, hours=4, minutes=10), MINUTE).start
-                last = now - timedelta(days=back) + (timedelta(minutes=20) if back else -MINUTE)
+                last = now - timedelta(days=back) + (ahead if back else -MINUTE)
                 for piece in Interval(first, Interval.containing(last, MINUTE).start).split(MINUTE):
                     await sender.enqueue(topics.SITE_INTERVALS, self.interval(piece, UNCAPPED_KW / 60, "backfill"))
             await sender.flush()

@@ -150,7 +150,7 @@ def test_a_history_too_short_for_the_baseline_is_one_line(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "told", "code"),
     [
-        (("--venue", "ercto"), "firmwatt demo: no 'ercto' in bidding.markets; have sandbox", 2),
+        (("--venue", "ercto"), "firmwatt demo: no 'ercto' in bidding.markets; have ercot, miso, sandbox", 2),
         (("--hosts", "0"), "firmwatt demo: --hosts must be between 1 and 2000, got 0", 2),
         (("--trace", "nowhere.csv"), "firmwatt demo: --trace nowhere.csv: no such file", 2),
     ],

@@ -9,9 +9,12 @@ ERCOT, by its External Web Services: signed SOAP over mutual TLS. See the README
 A connection that was refused is a `VenueError`: nothing was sent, so nothing was applied.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from bidding.markets import Feature, Market, MeterReading, Notice, Receipt, Shortfall
 from bidding.markets.ercot import encode, names, receipts, request
@@ -43,6 +46,7 @@ class ErcotMarket:
         self._clock = clock
         self._products = products
         self._qse = session.settings.qse
+        self._locks: WeakValueDictionary[encode.Key, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def products(self) -> Mapping[str, Rules]:
@@ -67,29 +71,36 @@ class ErcotMarket:
         return decode(document)
 
     async def submit(self, document: bytes, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
-        """Send *document* once and only once; EWS has no word for *epoch*. All it answers at once is: pending."""
+        """
+        Send *document* once and only once; EWS has no word for *epoch*. All it answers at once is: pending.
+
+        Raise `RejectedError`, nothing sent, where the document would erase an offer of another upward service: ERCOT
+        overwrites an hour of a key whole, so what is to stand in it has to be sent together.
+        """
         del epoch
-        reply = await self._session.change(request.create(document))
+        async with self._alone_with(offers):
+            if encode.bid_type(offers[0].product) == names.ONLINE:
+                await self._refuse_to_erase(offers)
+            reply = await self._session.change(request.create(document))
         return receipts.submitted(offers, _told(reply), self._qse)
 
     async def withdraw(self, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
         """
-        Cancel the hours of *offers*, where nothing else stands in them.
+        Cancel the hours of *offers*; where other services stand in an hour, say again what is left of it.
 
-        ERCOT cancels an hour of a key, with all services in it: `RejectedError` where that would take another offer
-        along. What is not there any more is withdrawn already.
+        What is not there any more is withdrawn already, and nothing is sent.
         """
         del epoch
-        rows = await self._standing(offers)
-        there = [offer for offer in offers if any(row.hour == offer.interval for row in rows)]
-        for offer in there:
-            if others := receipts.strangers(offer, rows, offers):
-                raise RejectedError(
-                    f"cancelling {encode.hour_mrid(self._qse, offer)} would take back {', '.join(others)} too; "
-                    "submit the hour again without what is to go"
-                )
-        if there:
-            await self._session.change(request.cancel(self._mrids(there)))
+        async with self._alone_with(offers):
+            rows = await self._standing(offers)
+            left = receipts.remaining(offers, rows)
+            shared = {hour.hour for hour in left}
+            whole = [o for o in offers if o.interval not in shared and any(row.hour == o.interval for row in rows)]
+            if whole:
+                await self._session.change(request.cancel(self._mrids(whole)))
+            if left and any(receipts.ours(offer, rows) for offer in offers if offer.interval in shared):
+                day = trading_date(offers[0].interval)
+                await self._session.change(request.create(encode.restate(day, left)))
         return tuple(receipts.withdrawn(offer, encode.hour_mrid(self._qse, offer)) for offer in offers)
 
     async def status(self, offers: Sequence[Offer]) -> Mapping[str, Receipt]:
@@ -148,6 +159,24 @@ class ErcotMarket:
     async def close(self) -> None:
         """Let go of connections."""
         await self._session.close()
+
+    @asynccontextmanager
+    async def _alone_with(self, offers: Sequence[Offer]) -> AsyncIterator[None]:
+        """Change what one ERCOT key holds one request at a time: what was read of it stays true until it is sent."""
+        key = encode.key_of(offers[0])
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            yield
+
+    async def _refuse_to_erase(self, offers: Sequence[Offer]) -> None:
+        try:
+            rows = await self._standing(offers)
+        except VenueError as error:
+            raise VenueError(f"nothing was sent: {error}") from error
+        if others := receipts.strangers(offers, rows):
+            raise RejectedError(
+                f"nothing was sent: it would erase the {others[0].product} that stands in the hour from "
+                f"{others[0].hour.start}; an hour's upward services have to be submitted together"
+            )
 
     async def _standing(self, offers: Sequence[Offer]) -> tuple[Held, ...]:
         """Return what ERCOT holds in the hours of *offers*."""

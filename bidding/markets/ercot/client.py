@@ -10,10 +10,11 @@ from typing import Annotated
 import httpx
 from msgspec import Meta
 
+from bidding.markets.ercot.keys import Signer, Trust, load_authorities, load_signer
 from bidding.markets.ercot.names import ACTION, MAX_REPLY_BYTES
 from bidding.markets.ercot.reply import ERROR, FATAL, Reply, read_fault, read_reply
 from bidding.markets.ercot.request import Request, Sender, message
-from bidding.markets.ercot.security import Signer, Trust, load_authorities, load_signer, sign, unsigned, verify
+from bidding.markets.ercot.security import sign, unsigned, verify
 from bidding.markets.ercot.xml import Element, name
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, GateClosedError, RejectedError, UnknownOutcomeError, VenueError

@@ -3,7 +3,8 @@ What ERCOT's curves say, and what ours do. Pure.
 
 We sell reductions: *q1* MW for *p1* or more per MWh, *q2* more for *p2* ≥ *p1*, … A controllable load's RTM Energy Bid
 says the same from the other side: what it would pay for each MW it goes on drawing. The MW that it gives up first is
-the one it pays least for, and a bid never rises, so steps are laid from the dearest to the cheapest:
+the one it pays least for, and a bid never rises, so steps are laid from the dearest to the cheapest, in whichever of
+the two orders the offer lists them:
 
     offer   5 MW from 120, 10 MW from 350         bid   (0, 350) (10, 350) (10, 120) (15, 120)
             at a price of 200 the 5 MW go                at 200 the last 5 MW are not worth their price: 10 MW stay

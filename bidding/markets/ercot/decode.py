@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bidding.markets.ercot import names
 from bidding.markets.ercot.curves import Segment, reductions
-from bidding.markets.ercot.encode import NOTE, encode
+from bidding.markets.ercot.encode import FALLS, NOTE, encode
 from bidding.markets.ercot.hours import HOUR, read_date, read_interval
 from bidding.markets.ercot.names import EWS, clark
 from bidding.markets.ercot.xml import Element, children, name, number, one_line, parse, required, text
@@ -174,7 +174,8 @@ def _offer(row: Held, note: dict[str, Any]) -> Offer:
     behind = _BEHIND.validate_python(note.get("steps"))
     pairs = zip(row.segments, behind, strict=True)
     steps = tuple(step for segment, group in pairs for step in _steps(segment, group))
-    told = {"resource": row.resource, "product": row.product, "interval": row.hour, "steps": steps}
+    in_order = steps[::-1] if note.pop(FALLS, None) is True else steps
+    told = {"resource": row.resource, "product": row.product, "interval": row.hour, "steps": in_order}
     return Offer.model_validate({**note, **told})
 
 

@@ -1,14 +1,15 @@
 """What ERCOT's words about hours mean for our offers. Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bidding.markets import Receipt
 from bidding.markets.ercot import names
-from bidding.markets.ercot.curves import Segment, merged
 from bidding.markets.ercot.decode import Held, Transaction
-from bidding.markets.ercot.encode import SEPARATOR, hour_mrid
+from bidding.markets.ercot.encode import SEPARATOR, Hour, bid_type, hour_mrid, segments
+from pipeline.interval import Interval
 from pipeline.messages.market import Offer
 
 STATUS = {
@@ -69,25 +70,31 @@ def ours(offer: Offer, rows: Iterable[Held]) -> Held | None:
     )
 
 
-def strangers(offer: Offer, rows: Iterable[Held], withdrawn: Sequence[Offer]) -> list[str]:
-    """Return what else than *withdrawn* stands in the hour of *offer*, by the ids that came with it."""
-    ids = {one.offer_id for one in withdrawn}
-    return sorted(
-        {
-            given or "a bid without our id"
-            for row in rows
-            if row.hour == offer.interval and row.resource == offer.resource
-            for given in row.external_id.split(SEPARATOR)
-            if given not in ids
-        }
-    )
+def strangers(offers: Sequence[Offer], rows: Iterable[Held]) -> list[Held]:
+    """Return what stands in the hours of *offers* of products that none of them is of."""
+    mine = {(offer.resource, offer.product, offer.interval) for offer in offers}
+    hours = {(offer.resource, offer.interval) for offer in offers}
+    return [
+        row for row in rows if (row.resource, row.hour) in hours and (row.resource, row.product, row.hour) not in mine
+    ]
 
 
-def segments(offer: Offer) -> tuple[Segment, ...]:
-    """Return *offer* as its curve says it."""
-    if offer.product == names.ENERGY:
-        return tuple(segment for segment, _ in merged(offer.steps))
-    return tuple(Segment(step.quantity_mw, step.price_per_mwh) for step in offer.steps)
+def remaining(offers: Sequence[Offer], rows: Sequence[Held]) -> list[Hour]:
+    """Return the hours of *offers* as they stand without them, where anything of them is left."""
+    ids = {offer.offer_id for offer in offers}
+    left: dict[Interval, list[Held]] = defaultdict(list)
+    for row in strangers(offers, rows):
+        left[row.hour].append(row)
+    return [
+        Hour(
+            resource=found[0].resource,
+            kind=bid_type(found[0].product),
+            hour=hour,
+            external_id=SEPARATOR.join(one for one in found[0].external_id.split(SEPARATOR) if one not in ids),
+            segments=[(row.product, segment) for row in found for segment in row.segments],
+        )
+        for hour, found in sorted(left.items())
+    ]
 
 
 def receipt(offer: Offer, told: Transaction | Held | None, mrid: str) -> Receipt:
@@ -111,9 +118,10 @@ def submission_days(offers: Sequence[Offer], now: datetime) -> Iterator[tuple[da
     """
     Yield the days, [start, end), in which *offers* can have been submitted: after they were made.
 
-    ERCOT keeps notifications by the time of submission, four days long, and answers for a day at a time.
+    ERCOT keeps notifications by the time of submission, four days long, and answers for a day at a time. Its clock and
+    ours may differ by a minute.
     """
-    start = max(min(offer.as_of for offer in offers), now - names.QUERY_DAYS * DAY + MINUTE)
+    start = max(min(offer.as_of for offer in offers) - MINUTE, now - names.QUERY_DAYS * DAY + MINUTE)
     end = now + MINUTE
     while start < end:
         yield start, min(start + DAY, end)

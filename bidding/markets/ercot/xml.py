@@ -63,7 +63,7 @@ def one_line(error: object, limit: int = 200) -> str:
 
 def name(element: Element) -> str:
     """Return an element's local name; nothing for a comment."""
-    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""  # a namespace may hold a brace too
 
 
 def children(element: Element, *names: str) -> Iterator[Element]:

@@ -16,11 +16,13 @@ from bidding.markets import Feature, Market, MeterReading, Notice, Receipt, Shor
 from bidding.markets.miso import codec
 from bidding.markets.miso.client import open_session
 from bidding.markets.miso.codec import Codec
+from bidding.markets.miso.day import day_of
 from bidding.markets.miso.desk import Desk
 from bidding.markets.miso.override import Overrides
 from bidding.markets.miso.reports import Reports
 from bidding.markets.miso.settings import NAME, MisoVenue
 from bidding.products import Rules
+from bidding.products.load import confirmations
 from bidding.products.load import load as load_products
 from pipeline.clock import Clock
 from pipeline.messages.market import Award, Dispatch, Offer, Statement
@@ -32,7 +34,8 @@ FEATURES = frozenset({Feature.WITHDRAW, Feature.NOTICES, Feature.DISPATCH, Featu
 async def connect(path: Path, clock: Clock) -> Market:
     """Return the venue of ``[venue.miso]``; nothing is asked of it yet. Raise `ConfigError` on what cannot work."""
     settings = load(path, "venue.miso", MisoVenue)
-    words = Codec(settings.resource, load_products(NAME))
+    figures = confirmations(path).get(NAME)
+    words = Codec(settings.resource, load_products(NAME, day_of(clock.now()), figures))
     session = open_session(settings)
     return MisoMarket(
         words, Desk(session, words, clock), Reports(session, words, clock), Overrides(session, words, clock)

@@ -55,18 +55,25 @@ class Codec:
         self.products = products
 
     def key(self, offer: Offer) -> tuple[str, date]:
-        """Return the market and the day of *offer*: all that share them travel together."""
+        """Return the market and the day of *offer*, which travel together; `ValueError` where it has none."""
+        if offer.product not in self.products:
+            raise ValueError(f"product {offer.product!r} is not sold to MISO; have {', '.join(sorted(self.products))}")
         return market_of(offer.product, self.products), hour_of(offer.interval)[0]
 
     def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:
-        """Return *offers* by market and day, in order of resource, product and hour."""
+        """
+        Return *offers* by market and day, in order of resource, product and hour.
+
+        One that cannot be written is alone: `encode` says why, and it holds up no other.
+        """
         groups: dict[tuple[str, date], list[Offer]] = {}
-        for offer in offers:
-            groups.setdefault(self.key(offer), []).append(offer)
-        return [
-            tuple(sorted(groups[key], key=lambda offer: (offer.resource, offer.product, offer.interval)))
-            for key in sorted(groups)
-        ]
+        alone = []
+        for offer in sorted(offers, key=lambda offer: (offer.resource, offer.product, offer.interval)):
+            if next(problems(offer, self.resources, self.products), None):
+                alone.append((offer,))
+            else:
+                groups.setdefault(self.key(offer), []).append(offer)
+        return [*(tuple(groups[key]) for key in sorted(groups)), *alone]
 
     def encode(self, offers: Sequence[Offer]) -> bytes:
         """Return the document of *offers*; raise `ValueError` in one line where they are none."""

@@ -7,8 +7,8 @@ Offers to MISO and what became of them.
 
     status: book says the same ─▶ accepted
             it does not ─▶ log of transactions: is there a POST of ours that did?
-                no ─▶ never seen          failed ─▶ rejected         pending ─▶ pending
-                yes, since then not participating ─▶ withdrawn       yes, and now something else ─▶ cancelled
+                no ─▶ never seen     failed ─▶ rejected     pending ─▶ pending
+                yes, and we deleted or replaced it since ─▶ withdrawn     yes, and others did ─▶ cancelled
 
 The book is the truth and texts of messages are not: MISO publishes no list of its message ids.
 """
@@ -61,16 +61,23 @@ class Desk:
 
     async def status(self, offers: Sequence[Offer]) -> dict[str, Receipt]:
         """Return what MISO knows of *offers*; raise `UnknownOutcomeError` when there is no answer."""
+        try:
+            market = self._codec.key(offers[0])[0]
+        except ValueError as error:
+            raise UnknownOutcomeError(f"what became of {len(offers)} offers cannot be asked: {error}") from error
         book = await self._book(offers)
-        market = self._codec.key(offers[0])[0]
         found = {offer.offer_id: _receipt(offer, "accepted", "book") for offer in offers if book.says(offer, market)}
         missing = {offer.offer_id: offer for offer in offers if offer.offer_id not in found}
+        newer: list[tuple[Transaction, Book]] = []
         try:
             async for transaction, document in self._posts(missing.values()):
                 for offer in list(missing.values()):
                     if document.says(offer, market):
                         del missing[offer.offer_id]
-                        found[offer.offer_id] = await self._since(offer, transaction, book)
+                        found[offer.offer_id] = await self._since(
+                            offer, transaction, book, _replaced(offer, market, newer)
+                        )
+                newer.append((transaction, document))
                 if not missing:
                     break
         except VenueError as error:
@@ -177,7 +184,7 @@ class Desk:
             return b""
         return (found.payload_document or "").encode(errors="replace")
 
-    async def _since(self, offer: Offer, transaction: Transaction, book: Book) -> Receipt:
+    async def _since(self, offer: Offer, transaction: Transaction, book: Book, replaced: str) -> Receipt:
         """Return what became of *offer*, which came in with *transaction* and which the book does not say any more."""
         name = transaction.transaction_id or transaction.mrid
         if transaction.transaction_state == "PENDING":
@@ -189,6 +196,8 @@ class Desk:
             return _receipt(offer, "rejected", name, reasons)
         if book.gone(offer, self._codec.key(offer)[0]):
             return _receipt(offer, "withdrawn", name)
+        if replaced:
+            return _receipt(offer, "withdrawn", name, (f"replaced in transaction {replaced}",))
         return _receipt(offer, "cancelled", name, (f"taken in transaction {name}, the book says otherwise now",))
 
     async def _errors(self, transaction: Transaction) -> tuple[Message, ...]:
@@ -207,6 +216,12 @@ def _receipt(offer: Offer, status: str, transaction: str | None, reasons: Iterab
         accepted_mw=accepted_mw,
         reasons=tuple(reasons),
     )
+
+
+def _replaced(offer: Offer, market: str, newer: Iterable[tuple[Transaction, Book]]) -> str:
+    """Return the transaction of ours that said something else of *offer* since, empty for none."""
+    done = (one for one, document in newer if one.transaction_state == "SUCCESS" and document.names(offer, market))
+    return next((one.transaction_id or one.mrid for one in done), "")
 
 
 def _names(offer: Offer, error: Message) -> bool:

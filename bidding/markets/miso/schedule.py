@@ -71,6 +71,14 @@ class Book:
             for place in places(type_name, kind)
         )
 
+    def names(self, offer: Offer, market: str) -> bool:
+        """Tell whether the book, as a document, says anything of what *offer* is about: its product in its hour."""
+        type_name, hour = self.types.get(offer.resource), hour_of(offer.interval)[1]
+        return type_name is not None and any(
+            Key(offer.resource, market, place.field, hour) in self.cells
+            for place in places(type_name, PRODUCTS[offer.product])
+        )
+
     def gone(self, offer: Offer, market: str) -> bool:
         """Tell whether the book says that *offer* was taken back: no curve, and a status that sells nothing."""
         type_name, kind = self.types.get(offer.resource), PRODUCTS[offer.product]

@@ -114,6 +114,8 @@ def check(settings: MisoVenue) -> None:
         raise ConfigError(f"[venue.miso] url {settings.url!r}: {error}") from error
     if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigError(f"[venue.miso] url {settings.url!r} does not start with https:// and a host")
+    if url.scheme == "http" and url.host not in {"127.0.0.1", "localhost", "::1"}:
+        raise ConfigError(f"[venue.miso] url {settings.url!r}: offers leave this machine by https:// only")
     if not settings.participant:
         raise ConfigError("[venue.miso] participant is missing: set it to the asset owner's NERC id")
     if not settings.resource:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from bidding.rules.case import Case
 from bidding.rules.refusal import Breach, cited
-from pipeline.units import KW_PER_MW
 
 
 def minimum(case: Case) -> Iterator[Breach]:
@@ -31,14 +30,3 @@ def block_step(case: Case) -> Iterator[Breach]:
             down = step.quantity_mw - over
             text = f"{step.quantity_mw} MW is no multiple of {block} MW; round down to {down} MW"
             yield Breach(text, cited(case.rules, "block_mw"), case.offer.offer_id)
-
-
-def within_firm(case: Case) -> Iterator[Breach]:
-    """Require that no more is offered than the firm power the curve was cut from."""
-    offered_kw = float(case.offer.quantity_mw) * KW_PER_MW
-    if offered_kw > case.offer.firm_kw + 1e-6:
-        text = (
-            f"{offered_kw:g} kW offered, {case.offer.firm_kw:g} kW firm at {case.offer.confidence:.0%}, "
-            f"{offered_kw - case.offer.firm_kw:g} kW too much; cut the curve again"
-        )
-        yield Breach(text, "firmwatt: what is promised never exceeds what was measured", case.offer.offer_id)

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 
 from doubles.ercot import certificates
@@ -18,6 +19,8 @@ from lxml import etree
 
 from bidding.markets.ercot import hours
 from bidding.markets.ercot.names import ENERGY
+from bidding.products import Shape
+from bidding.products.load import load
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer
 
@@ -25,8 +28,12 @@ ROOT = Path(__file__).parent.parent.parent.parent
 SERVER = ROOT / "tests" / "doubles" / "ercot" / "server.py"
 READY_WITHIN_S = 60.0
 
+VENUE = "ercot"
 RESOURCE = made.RESOURCE
-PRODUCTS = ("energy-rt", "reg-up", "reg-down", "rrs-pfr", "rrs-ffr", "rrs-ufr", "ecrs", "non-spin")
+PRODUCTS = ("reg-down", "energy-rt", "reg-up", "rrs-pfr", "rrs-ffr", "rrs-ufr", "ecrs", "non-spin")
+"""Regulation down first: it has awards, which energy has not by EWS, and an ERCOT key of its own."""
+CHEAP = (("1.0", "0.00"),)
+"""Bought at any price. There is no `TWO_STEPS`: ERCOT takes an hour whole or not at all."""
 NOW = datetime(2026, 7, 24, 5, 0, tzinfo=UTC)
 """Midnight in Texas: tomorrow's Day-Ahead Market closes in ten hours."""
 TODAY, TOMORROW = date(2026, 7, 24), date(2026, 7, 25)
@@ -69,7 +76,7 @@ def start(folder: Path, clock_word: str, **faults: object) -> Iterator[str]:
     assert process.wait(timeout=15) == 0, log.read_text(encoding="utf-8")
 
 
-def section(url: str, folder: Path, **more: object) -> str:
+def section(url: str, folder: Path, /, **more: object) -> str:
     """Return the settings of a client of the market at *url*, whose keys and certificates lie in its folder."""
     home = home_of(url, folder)
     given: dict[str, object] = {
@@ -94,12 +101,22 @@ def offer(
     product: str, interval: Interval, *steps: tuple[str, str], revision: int = 1, resource: str = RESOURCE
 ) -> Offer:
     """Return a valid offer of (MW, price) *steps*, two modest ones by default."""
-    return made.offer(product, interval, *steps, revision=revision, resource=resource)
+    return _listed(made.offer(product, interval, *steps, revision=revision, resource=resource))
 
 
 def offers() -> st.SearchStrategy[tuple[Offer, ...]]:
     """Return sets of offers that keep every rule and make one document."""
-    return made.sets()
+    return made.sets().map(lambda offers: tuple(map(_listed, offers)))
+
+
+@cache
+def _energy_shape() -> Shape:
+    return load(VENUE)[ENERGY].shape
+
+
+def _listed(offer: Offer) -> Offer:
+    """Return *offer* in the order that the product's data asks for."""
+    return made.as_listed(offer, _energy_shape()) if offer.product == ENERGY else offer
 
 
 def validate(document: bytes, shared: Path) -> None:

@@ -146,7 +146,7 @@ def audit(url: str) -> dict[str, int]:
 
 
 def control(url: str, name: str, **given: object) -> Any:
-    """Order something of the mock: `faults`, `prices`, `disqualify`, `cancel`, `deploy`."""
+    """Order something of the mock: `clock`, `faults`, `prices`, `disqualify`, `cancel`, `deploy`."""
     answer = httpx.post(f"{url}/control/{name}", json=given, verify=False, trust_env=False, timeout=30)
     answer.raise_for_status()
     return answer.json()

@@ -57,7 +57,6 @@ class Entry:
     """The second phase will take it back."""
     wrong: bool = False
     """It will be found wrong, to order."""
-    seen: bool = False
 
 
 @dataclass
@@ -142,6 +141,8 @@ class Book:
     def settle(self, now: datetime, *, asked: bool = False) -> None:
         """Judge what is due, and clear the markets whose gate has closed by *now*."""
         for entry in self.entries:
+            if asked and entry.doomed and entry.status == "ACCEPTED":
+                self.take_back(entry, "taken back by the second phase, to order")
             if entry.status != "SUBMITTED":
                 continue
             if entry.due <= time.monotonic() and entry.polls <= 0:
@@ -162,15 +163,11 @@ class Book:
                     other.status = "OVERWRITTEN"
 
     def standing(self, mrids: set[str]) -> Iterator[Entry]:
-        """Yield the newest of what stands, or is being judged, under each of *mrids*; the doomed once."""
+        """Yield the newest of what stands, or is being judged, under each of *mrids*."""
         for mrid in sorted(mrids):
             alive = [one for one in self.entries if one.mrid == mrid and one.status in {"SUBMITTED", "ACCEPTED"}]
-            newest = alive[-1] if alive else None
-            if newest and newest.doomed and newest.seen:
-                self.take_back(newest, "taken back by the second phase, to order")
-            elif newest:
-                newest.seen = newest.status == "ACCEPTED"
-                yield newest
+            if alive:
+                yield alive[-1]
 
     def take_back(self, entry: Entry, reason: str) -> None:
         """Cancel *entry* late."""

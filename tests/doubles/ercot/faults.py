@@ -17,9 +17,15 @@ class Faults:
     partial_share: float = 0.0
     """BidSets of which one hour turns out wrong."""
     cancel_share: float = 0.0
-    """Hours that the second phase of validation takes back, once somebody was told they are accepted."""
+    """Hours that the second phase of validation takes back, at the next question after they were accepted."""
+    fatal_share: float = 0.0
+    """State-changing requests applied, and answered with ReplyCode FATAL."""
+    mixed_up: float = 0.0
+    """State-changing requests applied, and answered with the answer to the message before."""
+    bad_signatures: float = 0.0
+    """State-changing requests applied, and answered with something else than was signed."""
     fault_queries: bool = False
-    """Queries lose their answers, and get them late, too."""
+    """Queries suffer the same."""
     seed: int = 1
 
     def hits(self, share: float, number: int, purpose: str) -> bool:

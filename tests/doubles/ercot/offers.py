@@ -10,6 +10,7 @@ from lxml import etree
 
 from bidding.markets.ercot import hours, names
 from bidding.markets.ercot.encode import documents
+from bidding.products import Shape
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer, OfferStep
 from pipeline.messages.telemetry import Tier
@@ -95,7 +96,7 @@ def days() -> st.SearchStrategy[date]:
 
 @st.composite
 def sets(draw: st.DrawFn, on: st.SearchStrategy[date] | None = None) -> tuple[Offer, ...]:
-    """Draw offers that keep every rule of ERCOT's and make one document."""
+    """Draw offers that ERCOT would take and that make one document; energy lists its steps in either order."""
     day = draw(on or days())
     kinds = [(names.ENERGY,), (names.REG_DOWN,), tuple(names.BLOCK_PRICES)]
     kind = draw(st.sampled_from(kinds))
@@ -111,6 +112,8 @@ def sets(draw: st.DrawFn, on: st.SearchStrategy[date] | None = None) -> tuple[Of
             prices = _decimal("-250", "2000", 2) if energy else _decimal("0", "5000", 2)
             curve = draw(steps(prices, left))
             left -= len(curve)
+            if energy and draw(st.booleans()):
+                curve = curve[::-1]
             found.append(_drawn(draw, resource, product, interval, curve))
     (document,) = documents(found)
     return document
@@ -118,6 +121,7 @@ def sets(draw: st.DrawFn, on: st.SearchStrategy[date] | None = None) -> tuple[Of
 
 def _drawn(draw: st.DrawFn, resource: str, product: str, interval: Interval, curve: tuple[OfferStep, ...]) -> Offer:
     revision = draw(st.integers(1, 99))
+    firm_kw = float(sum(step.quantity_mw for step in curve)) * 1000 + draw(st.floats(0, 1e7))
     return Offer(
         offer_id=draw(st.text("0123456789abcdef", min_size=24, max_size=24)) + f"{revision:02d}",
         resource=resource,
@@ -130,8 +134,15 @@ def _drawn(draw: st.DrawFn, resource: str, product: str, interval: Interval, cur
         currency="USD",
         as_of=interval.start - timedelta(seconds=draw(st.integers(0, 10**6))),
         baseline_method=draw(st.sampled_from(["", "ercot-middle-8-of-10", "--->"])),
-        baseline_kw=draw(st.floats(0, 1e7)),
-        firm_kw=draw(st.floats(0, 1e7)),
+        baseline_kw=firm_kw + draw(st.floats(0, 1e7)),
+        firm_kw=firm_kw,
         confidence=draw(st.floats(0.5, 0.999)),
         simulated=draw(st.booleans()),
     )
+
+
+def as_listed(offer: Offer, shape: Shape) -> Offer:
+    """Return *offer* as the rules of energy want it listed: one step a price, rising, or from the dearest on."""
+    by_price = {step.price_per_mwh: step for step in offer.steps}
+    ordered = tuple(by_price[price] for price in sorted(by_price, reverse=shape is Shape.FALLING))
+    return offer.model_copy(update={"steps": ordered})

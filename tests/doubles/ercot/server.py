@@ -36,8 +36,9 @@ from doubles.ercot.faults import Faults  # noqa: E402
 from lxml import etree  # noqa: E402
 from signxml.verifier import SignatureConfiguration, XMLVerifier  # noqa: E402
 
+from bidding.markets.ercot.keys import load_signer  # noqa: E402
 from bidding.markets.ercot.names import MESSAGE, SOAP, WSSE, WSU  # noqa: E402
-from bidding.markets.ercot.security import load_signer, sign  # noqa: E402
+from bidding.markets.ercot.security import sign  # noqa: E402
 from bidding.products.load import load  # noqa: E402
 from pipeline.clock import Clock  # noqa: E402
 
@@ -61,6 +62,7 @@ class Mock:
         self.moved = timedelta(0)
         self.lock = threading.Lock()
         self.number = 0
+        self.answered = b""
         self.nonces: set[str] = set()
         certificates.make(self.folder)
         self.signer = load_signer(self.folder / "ercot.pem", self.folder / "ercot.key")
@@ -68,6 +70,8 @@ class Mock:
         self._wanted = wanted
         self._rules = load("ercot", self.now().date())
         self._open_book()
+        self.journal = Path(wanted.journal) if wanted.journal else None
+        self._remember()
         self.log = (self.folder / "requests.jsonl").open("a", encoding="utf-8")
 
     def _open_book(self) -> None:
@@ -76,6 +80,20 @@ class Mock:
         wanted = self._wanted
         self.book = Book(certificates.QSE, self._rules, self.faults, wanted.judge_ms, wanted.judge_polls)
         self.answers = Answers(self.book, Path(wanted.shared))
+
+    def _remember(self) -> None:
+        """Apply again, at their own instants, the changes that an earlier process wrote down."""
+        lines = self.journal.read_text(encoding="utf-8").splitlines() if self.journal and self.journal.exists() else []
+        for line in map(json.loads, lines):
+            message = etree.fromstring(line["message"].encode())
+            self.answers.answer(message, datetime.fromisoformat(line["at"]), line["number"], line["body"])
+            self.number = line["number"]
+
+    def _write_down(self, message: etree._Element, now: datetime, number: int, body: str) -> None:
+        if self.journal:
+            line = {"at": now.isoformat(), "number": number, "body": body, "message": etree.tostring(message).decode()}
+            with self.journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def now(self) -> datetime:
         """Return what the market's clock shows."""
@@ -93,20 +111,32 @@ class Mock:
                 return 500, sign(fault(str(error), now), self.signer, now), 0.0
             asked = (message.findtext(f".//{MSG}Verb") or "", message.findtext(f".//{MSG}Noun") or "")
             body = _digest(message)
+            if asked in CHANGES:
+                self._write_down(message, now, number, body)
             root = self.answers.answer(message, now, number, body)
             code = root.findtext(f".//{MSG}ReplyCode") or ""
-            mrids = [found.text or "" for found in root.iter("{*}mRID")]
-            lost, late = self._disturbed(asked, number)
+            mrids = [one.text or "" for one in root.iter("{*}mRID")]
+            drawn = self._disturbed(asked, number)
+            lost = "lose_replies" in drawn
             self.book.counts["replies_lost"] += lost
             self._note(now, " ".join(asked), mrids, body, f"{code}{' lost' if lost else ''}")
-            answered = sign(root, self.signer, now)
-        return 200, None if lost else answered, self.faults.late_s if late else 0.0
+            if "fatal_share" in drawn:
+                for found in root.iter(f"{MSG}ReplyCode"):
+                    found.text = "FATAL"
+            answered, before = sign(root, self.signer, now), self.answered
+            self.answered = answered
+            if "mixed_up" in drawn:
+                answered = before
+            if "bad_signatures" in drawn:
+                answered = answered.replace(b"SUBMITTED", b"ACCEPTED")
+        return 200, None if lost else answered, self.faults.late_s if "late_replies" in drawn else 0.0
 
-    def _disturbed(self, asked: tuple[str, str], number: int) -> tuple[bool, bool]:
+    def _disturbed(self, asked: tuple[str, str], number: int) -> set[str]:
+        """Return which faults of its answer request *number* drew."""
         if asked not in CHANGES and not self.faults.fault_queries:
-            return False, False
-        faults = self.faults
-        return faults.hits(faults.lose_replies, number, "lose"), faults.hits(faults.late_replies, number, "late")
+            return set()
+        shares = ("lose_replies", "late_replies", "fatal_share", "mixed_up", "bad_signatures")
+        return {name for name in shares if self.faults.hits(getattr(self.faults, name), number, name)}
 
     def _message(self, raw: bytes, now: datetime) -> etree._Element:
         """Return the request in *raw*, once it is signed by the QSE, fresh and new."""
@@ -260,6 +290,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--folder", required=True)
     parser.add_argument("--shared", required=True)
     parser.add_argument("--clock", default="")
+    parser.add_argument("--journal", default="", help="remembers changes over restarts")
     parser.add_argument("--judge-ms", type=float, default=0)
     parser.add_argument("--judge-polls", type=int, default=0)
     for name, default in vars(Faults()).items():

@@ -17,7 +17,8 @@ from bidding.markets.ercot import reply as read
 from bidding.markets.ercot import request
 from bidding.markets.ercot.decode import decode, held, standing, transactions
 from bidding.markets.ercot.encode import documents, encode
-from bidding.markets.ercot.security import Signer, Trust, sign, unsigned, verify
+from bidding.markets.ercot.keys import Signer, Trust
+from bidding.markets.ercot.security import sign, unsigned, verify
 from bidding.markets.ercot.xml import gunzip, parse
 from pipeline.messages.market import Offer
 

@@ -2,8 +2,8 @@
 The mock of MISO's Market User Interface as a process: ``python tests/doubles/miso/server.py --shared ../shared …``.
 
 TLS with a certificate of the client's, JSON as published, a virtual clock, faults to order, an append-only log of
-requests. ``/control/…`` is ours, needs no certificate and is not MISO's: `audit`, `faults`, `prices`, `disqualify`,
-`cancel`, `deploy`. Prints ``ready URL`` on standard error.
+requests. ``/control/…`` is ours, needs no certificate and is not MISO's: `audit`, `clock`, `faults`, `prices`,
+`disqualify`, `cancel`, `deploy`. Prints ``ready URL`` on standard error.
 """
 
 import argparse
@@ -133,6 +133,8 @@ class Mock:
             case "audit":
                 names = ("submissions_applied", "duplicate_submissions", "stale", "after_gate", "replies_lost")
                 return Response(json.dumps({**dict.fromkeys(names, 0), **gateway.audit}))
+            case "clock":
+                self._clock = Clock.parse(given["word"])
             case "faults":
                 gateway.faults = gateway.faults.changed(given)
             case "prices":

@@ -178,3 +178,39 @@ def test_only_intervals_of_the_settlement_s_length_are_kept() -> None:
     world.take(five)
 
     assert world.intervals == {NOON: minute}
+
+
+def called(rig: Rig, name: str, reduction_mw: str, interval: Interval) -> None:
+    """Let the venue instruct once more on the award of the rig."""
+    bought = next(iter(rig.book.ledger.awards.values()))
+    rig.book.write(
+        Dispatch(
+            dispatch_id=name,
+            award_id=bought.award_id,
+            resource="r1",
+            interval=interval,
+            reduction_mw=Decimal(reduction_mw),
+            issued_at=NOON,
+        )
+    )
+
+
+def test_what_is_owed_at_one_instant_adds_up(rig: Rig) -> None:
+    """Baseline 1,000 kW; 200 kW of energy and 100 kW of a reserve called beside it: 700 kW less 3 % of 300 kW."""
+    called(rig, "d-2", "0.1", EVENT)
+    rig.see(1000)
+
+    rig.after(0)
+
+    assert rig.book.ledger.commanded is not None
+    assert rig.book.ledger.commanded.target_kw == pytest.approx(1000 - 300 * 1.03)
+
+
+def test_what_follows_does_not_add_up(rig: Rig) -> None:
+    """The next hour's 300 kW are in sight while this hour's 200 kW are held: the lower target counts, not the sum."""
+    called(rig, "d-2", "0.3", Interval(EVENT.end, EVENT.end + EVENT.length))
+    both = list(rig.book.ledger.dispatches.values())
+
+    target_kw = rig.delivery._target(both, EVENT.end - timedelta(seconds=1))
+
+    assert target_kw == pytest.approx(1000 - 300 * 1.03)

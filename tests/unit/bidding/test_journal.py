@@ -330,6 +330,16 @@ def test_any_process_records_what_a_person_did_while_the_primary_writes(tmp_path
     assert read_actions(path, after=2) == []
 
 
+def test_processes_that_find_no_journal_at_the_same_time_make_one(tmp_path: Path) -> None:
+    """Each makes it and writes; none may put its own in the place of one that is in use already."""
+    paths = [tmp_path / f"j{number}" for number in range(8)]
+    with multiprocessing.get_context("spawn").Pool(4) as others:
+        for path in paths:
+            others.starmap(append_action, [(path, NOON, f"p{number}", "halt", {}) for number in range(4)], chunksize=1)
+
+    assert [len(read_actions(path)) for path in paths] == [4] * 8
+
+
 def test_an_action_may_come_before_the_first_run(tmp_path: Path) -> None:
     append_action(tmp_path / "j", NOON, "ann", "halt", {})
 

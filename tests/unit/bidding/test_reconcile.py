@@ -123,6 +123,7 @@ async def test_after_the_gate_a_loss_is_said_once_and_nothing_is_sent(
     with rig(path, venue, LATE) as r:
         await r.reconciler.tick(LATE)
         await r.reconciler.tick(LATE)
+        assert r.state() is OfferState.ACCEPTED
     with Journal(path) as journal:
         kinds = [record.kind for record in journal.records]
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from doubles.sandbox_book import START, venue
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,6 +97,12 @@ def test_spin_serves_as_non_spin_where_that_is_cheaper() -> None:
     assert (found.prices["spin"], found.prices["non-spin"]) == (Decimal(4), Decimal(4))
 
 
+def test_spin_that_serves_as_non_spin_has_a_price_though_none_is_wanted_as_such() -> None:
+    found = cleared([bid("A", "spin", "0.5", "4")], non_spin="0.2")
+
+    assert (sold(found, "A", "spin"), found.prices["spin"]) == ("0.20", Decimal(4))
+
+
 def test_non_spin_does_not_serve_as_spin() -> None:
     bids = [bid("A", "spin", "0.5", "40"), bid("B", "non-spin", "0.5", "3")]
 
@@ -139,7 +146,11 @@ def test_what_is_not_there_goes_short_at_the_products_price_cap() -> None:
     """0.3 MW of 0.5: what there is is bought, and costs the cap of 250 $/MW."""
     found = cleared([bid("A", "spin", "0.3", "5")], spin="0.5")
 
-    assert (sold(found, "A", "spin"), found.short_kw["spin"], found.prices["spin"]) == ("0.30", 200, Decimal(250))
+    assert (sold(found, "A", "spin"), found.short_kw["spin"], found.prices["spin"]) == (
+        "0.30",
+        Fraction(200),
+        Decimal(250),
+    )
 
 
 def test_a_reserve_goes_short_rather_than_cost_more_than_its_cap() -> None:
@@ -370,3 +381,16 @@ def test_families_are_those_of_the_default_products() -> None:
         Family.FAST,
         Family.CONTINGENCY,
     ]
+
+
+def test_prices_without_offers_of_ours_are_computed_once() -> None:
+    """Forty minutes of seven products are forty clearings: asked again, the answer is there."""
+    market = venue()
+
+    first = [market.prices(name, 40, START) for name in NAMES]
+    computed = dict(market._unoffered)
+    again = [market.prices(name, 40, START) for name in NAMES]
+
+    assert first == again
+    assert len(computed) == 40
+    assert all(market._unoffered[slot] is found for slot, found in computed.items())

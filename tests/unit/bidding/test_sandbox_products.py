@@ -1,7 +1,6 @@
 """What the sandbox sells: its own products, a venue's product file, gates by the local clock, pauses."""
 
 from datetime import UTC, datetime, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -95,6 +94,20 @@ pauses = [{ start = 06:55:00, end = 07:05:00, why = "validation" }]
 name = "capacity"
 family = "emergency"
 trading = "season"
+interval_s = 3600
+block_mw = 0.1
+min_mw = 0.1
+max_steps = 1
+price_tick = 0.01
+price_floor = 0
+price_cap = 5000
+horizon_s = 604800
+
+[[product]]
+name = "half-known"
+family = "fast"
+trading = "day_ahead"
+interval_s = 3600
 block_mw = 0.1
 """
 
@@ -241,12 +254,8 @@ def test_a_pause_is_a_span_of_the_local_day(pause: Pause, holds: list[str]) -> N
 def test_a_product_file_gives_minimums_steps_limits_and_gates_and_nothing_else(acme: Market) -> None:
     energy, reserve = acme.products
 
-    assert (energy.min_mw, energy.block_mw, energy.max_mw, energy.price_tick) == (
-        1,
-        Decimal("0.1"),
-        50,
-        Decimal("0.25"),
-    )
+    figures = energy.min_mw, energy.block_mw, energy.max_mw, energy.price_tick
+    assert [str(each) for each in figures] == ["1", "0.1", "50", "0.25"]
     assert (energy.max_steps, energy.shape, energy.timezone) == (3, Shape.FALLING, "America/Chicago")
     assert (energy.baseline_method, reserve.baseline_method) == ("caiso-10-in-10", "")
     assert (energy.venue, energy.simulated) == ("sandbox", True)
@@ -255,7 +264,7 @@ def test_a_product_file_gives_minimums_steps_limits_and_gates_and_nothing_else(a
     assert energy.unverified == ("min_mw",)
 
 
-def test_the_version_without_an_end_holds_and_what_is_sold_by_season_is_left_out(acme: Market) -> None:
+def test_the_version_without_an_end_holds_and_what_is_sold_by_season_or_half_known_is_left_out(acme: Market) -> None:
     assert acme.names == ("energy-rt", "reserve")
 
 

@@ -232,6 +232,17 @@ def test_late_questions_change_nothing_about_what_was_cleared() -> None:
     assert at_gate.awards("R", GATE) == later.awards("R", GATE + timedelta(hours=1))
 
 
+def test_what_is_cleared_stays_cleared_though_the_clock_was_set_back() -> None:
+    market = venue()
+    submit(market, "o-1", body())
+    awards = market.awards("R", GATE)
+
+    outcome = submit(market, "o-2", body(revision=2), EARLY).outcome
+
+    assert outcome is Outcome.GATE_CLOSED
+    assert market.awards("R", GATE) == awards
+
+
 # ------------------------------------------------------------------------------------------------ faults
 
 

@@ -1,5 +1,6 @@
 """A document is applied once, whatever is lost: unknown outcomes are asked for, never sent again."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -244,6 +245,21 @@ async def test_a_newer_revision_waits_until_the_older_one_is_resolved(tmp_path: 
     assert r.book.ledger.offers[ID].state is OfferState.SUPERSEDED
 
 
+async def test_a_newer_revision_is_refused_where_the_older_ones_outcome_stays_open(tmp_path: Path) -> None:
+    """The venue is silent past the gate: whether revision 1 is there is not known, so 2 is not sent after it."""
+    path = tmp_path / "j"
+    with rig(path, ScriptedVenue()) as r:
+        r.book.write(meant())
+        r.book.write(Sent(document_id=meant().document_id, attempt=1))
+
+    with rig(path, ScriptedVenue(on_status=["lost"] * 2), WaitedClock.from_(INTERVAL.start)) as r:
+        (record,) = await r.submitter.submit([revised(2)])
+
+        assert record.state is OfferState.REJECTED
+        assert "submit" not in r.venue.calls
+        assert [open_still.offer_ids for open_still in r.book.ledger.open_documents] == [(ID,)]
+
+
 async def test_an_older_revision_is_not_sent_once_a_newer_one_was(tmp_path: Path) -> None:
     with rig(tmp_path / "j", ScriptedVenue()) as r:
         await r.submitter.submit([revised(2)])
@@ -382,6 +398,58 @@ async def test_absence_is_not_believed_while_an_earlier_process_may_have_a_reque
 
     assert clock.now() >= NOON + timedelta(seconds=60)
     assert venue.calls == ["status", "status", "submit"]
+
+
+async def test_what_a_dead_process_sent_has_arrived_one_in_flight_after_it_was_succeeded(tmp_path: Path) -> None:
+    """Taken over 400 ms ago, requests are under way for a second at most: the second question comes after 600 ms."""
+    path, venue = tmp_path / "j", ScriptedVenue()
+    with rig(path, venue) as r:
+        r.book.write(meant())
+        r.book.write(Sent(document_id=meant().document_id, attempt=1))
+    with Journal(path) as journal:
+        clock, began = WaitedClock.from_(NOON), iter([0.0])
+        primary = Primary(journal, 10, lambda: next(began, journal.beaten_s + 0.4))
+        primary._began_s = journal.beaten_s  # it took over then
+        patient = patience(milliseconds=1000)
+        assert await Submitter(venue, Book(journal, clock), clock, patient, primary).recover()
+
+    assert clock.now() == NOON + timedelta(milliseconds=600)
+    assert venue.calls == ["status", "status", "submit"]
+
+
+async def test_what_became_too_late_while_it_was_written_down_is_not_sent(tmp_path: Path) -> None:
+    """The machine sleeps between the append and the send, and wakes after the gate."""
+    clock, venue = WaitedClock.from_(NOON), ScriptedVenue()
+
+    def sleeps(document: Document, _events: list[OfferEvent]) -> None:
+        if isinstance(document, Sent):
+            clock.move(300)
+
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, clock, sleeps)
+        (record,) = await Submitter(venue, book, clock, QUICK).submit([OFFER])
+
+    assert record.state is OfferState.REJECTED
+    assert venue.calls == []
+
+
+async def test_a_request_without_an_answer_is_given_up_and_asked_about(tmp_path: Path) -> None:
+    """The venue holds the connection for ever; requests are given up after 20 ms of the machine's."""
+
+    class Holding(ScriptedVenue):
+        async def submit(self, document: bytes, offers: Sequence[Offer], epoch: int) -> tuple[Receipt, ...]:
+            await super().submit(document, offers, epoch)
+            await asyncio.Event().wait()
+            return ()
+
+    venue, clock = Holding(), WaitedClock.from_(NOON)
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, clock)
+        async with asyncio.timeout(3):
+            (record,) = await Submitter(venue, book, clock, patience(1, request_s=0.02)).submit([OFFER])
+
+    assert (record.state, record.unknowns) == (OfferState.ACCEPTED, 1)
+    assert venue.calls == ["submit", "status"]
 
 
 def test_an_unknown_outcome_of_old_is_still_one() -> None:

@@ -11,7 +11,7 @@ def test_an_unknown_name_is_told_with_what_there_is() -> None:
     with pytest.raises(UnknownPluginError) as error:
         plugins.load("bidding.markets", "ercto")
 
-    assert str(error.value) == "no 'ercto' in bidding.markets; have sandbox"
+    assert str(error.value) == "no 'ercto' in bidding.markets; have ercot, miso, sandbox"
     assert error.value.exit_code == 2
 
 

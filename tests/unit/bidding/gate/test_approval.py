@@ -75,6 +75,16 @@ def test_the_order_of_the_offers_is_not_part_of_the_document() -> None:
     assert content_hash((first, first)) != content_hash((first,))
 
 
+def test_a_document_that_comes_back_from_the_journal_is_the_same_document() -> None:
+    """Its hash is that of what was held, or nobody's approval would count after a restart."""
+    local = other(as_of=NOON.astimezone(timezone(timedelta(hours=-5))), baseline_kw=0.1 + 0.2)
+
+    for offer in (other(step("0.10", "20.00")), local):
+        again = Offer.model_validate_json(offer.model_dump_json())
+        assert again == offer
+        assert content_hash((again,)) == content_hash((offer,))
+
+
 QUANTITIES = st.integers(1, 40).map(lambda blocks: str(blocks / 100))
 OFFERS = st.builds(
     lambda quantity, price, revision, resource: other(step(quantity, price), revision=revision, resource=resource),

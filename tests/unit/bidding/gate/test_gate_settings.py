@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from doubles.gate import APPROVERS, table
 
-from bidding.gate.judge import ALONE_RULES, PORTFOLIO_RULES
+from bidding.gate.judge import ALONE_RULES, PORTFOLIO_RULES, RUN_RULES, SANITY_RULES
 from bidding.gate.settings import Collars, Effect, Limits, Obligation, Quality, approver_keys
 from bidding.products import Family
 from bidding.rules import DOCUMENT_RULES, OFFER_RULES
@@ -119,7 +119,7 @@ def test_approvers_have_a_key_each_and_nobody_has_another_ones() -> None:
 
 
 def test_the_readme_lists_every_rule_once_and_no_other() -> None:
-    rules = [*OFFER_RULES, *DOCUMENT_RULES, *PORTFOLIO_RULES, *ALONE_RULES]
+    rules = [*OFFER_RULES, *DOCUMENT_RULES, *PORTFOLIO_RULES, *RUN_RULES, *SANITY_RULES, *ALONE_RULES]
     names = [getattr(rule, "__name__", "") for rule in rules]
 
     assert len(set(names)) == len(names)

@@ -6,15 +6,16 @@ from decimal import Decimal
 
 import pytest
 from doubles.builders import INTERVAL, MINUTE, NOON, rules, step
-from doubles.gate import HALTED, KEYS, REDUCING, flexibility, halt, limits, minutes, other, resume, situation
-from hypothesis import given
+from doubles.gate import ACTIVE, HALTED, KEYS, REDUCING, flexibility, halt, limits, minutes, other, resume, situation
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidding.gate.approval import approve, content_hash
 from bidding.gate.control import Approval, Control, Halted, Resumed, Source
 from bidding.gate.judge import Decision, Held, Leaves, Outgoing, Refused, judge
+from bidding.gate.quality import Trust
 from bidding.gate.settings import Effect, Obligation
-from bidding.gate.situation import Situation
+from bidding.gate.situation import Counters, Situation
 from bidding.rules.case import key_of
 from pipeline.messages.market import Offer
 from pipeline.messages.telemetry import Tier
@@ -93,7 +94,7 @@ def test_data_that_cannot_be_trusted_halt() -> None:
     decision = one(situation(trust=HALTED), other())
 
     assert refused_by(decision) == ["data_quality"]
-    assert "60% of telemetry is missing" in str(decision)
+    assert "60% of telemetry was missing at 12:00:00Z; wait for telemetry" in str(decision)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +192,35 @@ def test_what_lowers_a_standing_offer_needs_nobody() -> None:
     assert isinstance(one(replace(LARGE, standing=(other(),)), less), Leaves)
 
 
+def test_nothing_is_lowered_against_what_only_waits() -> None:
+    """0.3 MW wait for two people. 0.25 MW are less than that, and still nobody has agreed to them."""
+    less = other(step("0.1", "10"), step("0.15", "20", Tier.T2), revision=2)
+    waiting = replace(LARGE, held=(other(),))
+
+    assert isinstance(one(waiting, less), Held)
+    assert refused_by(one(replace(waiting, trust=REDUCING), less)) == ["data_quality"]
+    assert [type(decision) for decision in judge([Outgoing((other(),)), Outgoing((less,))], LARGE)] == [Held, Held]
+
+
+def test_a_document_that_waits_is_judged_again_as_itself_and_another_in_its_place_is_a_second() -> None:
+    by = [approve(DOCUMENT, name, NOON, KEYS[name]) for name in ("a", "b")]
+    waiting = replace(LARGE, held=(other(),))
+
+    assert isinstance(one(waiting, other()), Held)
+    assert isinstance(one(approved(*by, known=waiting), other()), Leaves)
+    assert refused_by(one(waiting, other(baseline_kw=1000.1))) == ["duplicate"]
+
+
+def test_what_waits_has_promised_its_power() -> None:
+    """0.4 MW are firm and 0.3 MW wait; a revision of them that stands already adds nothing to that."""
+    known = situation(rules(), rules(venue="acme"), flexibility={"site-1": flexibility(0.4)}, held=(other(revision=2),))
+    standing = replace(known, standing=(other(step("0.2", "10")),))
+
+    for world in (known, standing):
+        assert isinstance(one(world, other(step("0.1", "10"), venue="acme")), Leaves)
+        assert refused_by(one(world, other(step("0.11", "10"), venue="acme"))) == ["promised_twice"]
+
+
 def test_documents_bind_those_after_them_held_ones_too() -> None:
     """0.4 MW are firm: a document of 0.3 MW leaves or is held, and another 0.2 MW for the same minute do not fit."""
     later = Outgoing((other(step("0.2", "10"), venue="acme"),))
@@ -222,6 +252,40 @@ def test_the_same_offer_in_two_documents_leaves_once() -> None:
     assert "duplicate" in refused_by(second)
 
 
+def test_a_document_that_replaces_an_earlier_one_of_the_batch_takes_its_place() -> None:
+    """0.3 MW, then 0.4 MW instead, are 0.4 MW: the second 0.1 MW of 0.5 MW firm are still there."""
+    batch = [
+        Outgoing((other(step("0.3", "20")),)),
+        Outgoing((other(step("0.4", "20"), revision=2, firm_kw=1e3),)),
+        Outgoing((other(step("0.1", "20"), venue="acme"),)),
+        Outgoing((other(step("0.1", "20"), venue="acme", resource="r2"),)),
+    ]
+    known = situation(rules(), rules(venue="acme"), flexibility={"site-1": flexibility(0.5)})
+
+    assert [type(decision) for decision in judge(batch, known)] == [Leaves, Leaves, Leaves, Refused]
+
+
+def test_the_runaway_guard_counts_the_documents_of_a_batch() -> None:
+    batch = [Outgoing((other(interval=minutes(begin)),)) for begin in (2, 3, 4)]
+    known = situation(limits=limits(offers_per_minute=3), counters=Counters(last_minute=1))
+
+    decisions = judge(batch, known)
+
+    assert [type(decision) for decision in decisions] == [Leaves, Leaves, Refused]
+    assert refused_by(decisions[2]) == ["offers_per_minute"]
+
+
+def test_what_is_smaller_in_power_and_cheaper_makes_no_room_for_what_comes_before_it() -> None:
+    """0.3 MW at 20 stand at acme. 0.1 MW at 10 are no step down, for more is offered at 10; it comes second here."""
+    standing = other(step("0.3", "20"), venue="acme")
+    known = situation(rules(), rules(venue="acme"), standing=(standing,), flexibility={"site-1": flexibility(0.4)})
+    cheaper = Outgoing((other(step("0.1", "10"), venue="acme", revision=2),))
+    more = Outgoing((other(step("0.2", "20")),))
+
+    assert [type(decision) for decision in judge([more, cheaper], known)] == [Refused, Leaves]
+    assert [type(decision) for decision in judge([cheaper, more], known)] == [Leaves, Leaves]
+
+
 def test_nothing_leaves_a_situation_of_which_nothing_is_known() -> None:
     empty = Situation(now=NOON, products={}, flexibility={})
 
@@ -229,38 +293,129 @@ def test_nothing_leaves_a_situation_of_which_nothing_is_known() -> None:
     assert "promised_twice" in refused_by(one(replace(situation(), flexibility={}), other()))
 
 
+def test_where_capacity_shrinks_every_step_down_leaves_and_nothing_else_does() -> None:
+    """0.5 MW stand at each of two venues, 0.4 MW are left: each may be lowered though the other still stands."""
+    standing = tuple(other(step("0.5", "20"), venue=venue) for venue in ("sandbox", "acme"))
+    known = situation(rules(), rules(venue="acme"), standing=standing, flexibility={"site-1": flexibility(0.4)})
+    down = [
+        Outgoing((other(step("0.2", "20"), venue=venue, revision=2, firm_kw=1e3),)) for venue in ("sandbox", "acme")
+    ]
+
+    assert [type(decision) for decision in judge(down, known)] == [Leaves, Leaves]
+    assert refused_by(one(known, other(step("0.5", "20"), revision=2, firm_kw=1e3))) == ["promised_twice"]
+    assert isinstance(one(known, other(step("0.2", "20"), interval=minutes(8)), *down[0].offers), Leaves)
+
+
+def test_room_that_a_later_document_makes_is_not_there_yet() -> None:
+    """0.6 MW firm, 0.3 MW stand at each venue: up by 0.2 MW before the other is down by 0.2 MW is too much."""
+    standing = tuple(other(step("0.3", "20"), venue=venue) for venue in ("sandbox", "acme"))
+    known = situation(rules(), rules(venue="acme"), standing=standing, flexibility={"site-1": flexibility(0.6)})
+    up = Outgoing((other(step("0.5", "20"), revision=2, firm_kw=1e3),))
+    down = Outgoing((other(step("0.1", "20"), venue="acme", revision=2, firm_kw=1e3),))
+
+    assert [type(decision) for decision in judge([up, down], known)] == [Refused, Leaves]
+    assert [type(decision) for decision in judge([down, up], known)] == [Leaves, Leaves]
+
+
+def test_what_lowers_is_not_held_up_by_collars_and_still_counts_as_sent() -> None:
+    """Its cost has risen above the price that stands; it is one offer more for the runaway guard."""
+    dearer = other(step("0.1", "10"), revision=2)
+    costly = dearer.model_copy(
+        update={"steps": (dearer.steps[0].model_copy(update={"token_cost_per_mwh": Decimal(99)}),)}
+    )
+    known = situation(standing=(other(),))
+
+    assert isinstance(one(known, costly), Leaves)
+    assert refused_by(one(replace(known, limits=limits(offers_per_minute=1), counters=Counters(1, 1)), costly)) == [
+        "offers_per_minute"
+    ]
+
+
 OFFERS = st.builds(
-    lambda blocks, price, begin, venue, resource: other(
-        step(str(blocks / 100), str(price)), interval=minutes(begin), venue=venue, resource=resource
+    lambda blocks, price, begin, venue, resource, revision: other(
+        step(str(blocks / 100), str(price)),
+        interval=minutes(begin),
+        venue=venue,
+        resource=resource,
+        revision=revision,
+        firm_kw=1000.0,
     ),
-    st.integers(1, 40),
+    st.integers(5, 40),
     st.integers(0, 30),
-    st.integers(1, 8),
+    st.integers(1, 6),
     st.sampled_from(["sandbox", "acme"]),
     st.sampled_from(["r1", "r2"]),
+    st.integers(1, 3),
 )
-BATCHES = st.lists(st.lists(OFFERS, min_size=1, max_size=3).map(lambda few: Outgoing(tuple(few))), max_size=4)
+BATCHES = st.lists(st.lists(OFFERS, min_size=1, max_size=2).map(lambda few: Outgoing(tuple(few))), max_size=6)
 WORLD = situation(
     rules(),
-    rules(venue="acme", recovery_s=60),
+    rules(venue="acme", recovery_s=90, max_calls_per_day=2),
     flexibility={"site-1": flexibility(0.5)},
-    limits=limits(alone_mw="0.3", offers_per_minute=6),
+    limits=limits(alone_mw="0.3", offers_per_minute=9, resource_day_money="20"),
 )
 
 
-@given(BATCHES)
-def test_a_batch_is_judged_as_its_documents_would_be_one_after_the_other(batch: list[Outgoing]) -> None:
-    """What leaves or is held counts as standing and as sent for the next; looking at all at once changes nothing."""
-    known, decisions = WORLD, []
+def kept(known: Situation, decision: Decision) -> Situation:
+    """Return the world once *decision* is carried out: sent offers stand in the place of what they replace."""
+    if isinstance(decision, Refused):
+        return known
+    sent = known.counters.last_minute + len(decision.offers)
+    known = replace(known, counters=Counters(sent, sent))
+    if isinstance(decision, Held):
+        return replace(known, held=(*known.held, *decision.offers))
+    keys = {key_of(offer) for offer in decision.offers}
+    return replace(known, standing=(*(o for o in known.standing if key_of(o) not in keys), *decision.offers))
+
+
+@settings(max_examples=300)
+@given(BATCHES, st.lists(OFFERS, max_size=4, unique_by=key_of))
+def test_a_batch_is_judged_as_its_documents_would_be_one_after_the_other(
+    batch: list[Outgoing], standing: list[Offer]
+) -> None:
+    """Also where more stands than is firm, where documents replace each other, and where they leave gaps."""
+    world = replace(WORLD, standing=tuple(standing))
+    known, decisions = world, []
     for document in batch:
         decision = one(known, *document.offers)
-        decisions.append(decision)
-        if not isinstance(decision, Refused):
-            sent = known.counters.last_minute + len(document.offers)
-            counters = replace(known.counters, last_minute=sent, today=sent)
-            known = replace(known, standing=(*known.standing, *document.offers), counters=counters)
+        decisions.append(type(decision))
+        known = kept(known, decision)
 
-    assert list(map(type, judge(batch, WORLD))) == list(map(type, decisions))
+    assert [type(decision) for decision in judge(batch, world)] == decisions
+
+
+NUMBERS = st.one_of(st.decimals(), st.sampled_from([Decimal(0), Decimal("-0.1"), Decimal("1e-30"), Decimal("1e30")]))
+STRANGE = st.builds(
+    lambda offer, amounts, firm_kw, confidence, product: offer.model_copy(
+        update={
+            "steps": tuple(
+                offer.steps[0].model_copy(
+                    update={"quantity_mw": quantity, "price_per_mwh": price, "restart_cost_per_mwh": cost}
+                )
+                for quantity, price, cost in amounts
+            ),
+            "firm_kw": firm_kw,
+            "confidence": confidence,
+            "product": product,
+        }
+    ),
+    OFFERS,
+    st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=3),
+    st.floats(),
+    st.floats(),
+    st.sampled_from(["energy-dr", "gas"]),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.one_of(STRANGE, OFFERS), min_size=1, max_size=3), st.sampled_from([ACTIVE, REDUCING]))
+def test_whatever_an_offer_says_is_judged_and_nothing_strange_leaves(offers: list[Offer], trust: Trust) -> None:
+    """NaN, infinities, nothing, less than nothing, thirty digits: an answer, and no crash."""
+    decision = one(replace(WORLD, trust=trust, standing=(other(interval=minutes(3)),)), *offers)
+
+    if not isinstance(decision, Refused):
+        assert all(0 < offer.quantity_mw <= Decimal("0.5") for offer in offers)
+        assert all(0 <= step.price_per_mwh <= 1000 for offer in offers for step in offer.steps)
 
 
 TIGHTER = st.sampled_from(
@@ -269,8 +424,8 @@ TIGHTER = st.sampled_from(
         {"obligations": (Obligation(name="d", source="s", effect=Effect.REDUCES, share=0.5),)},
         {"flexibility": {"site-1": flexibility(0.1)}},
         {"flexibility": {}},
-        {"limits": limits(resource_mw="0.1", alone_mw="0.3", offers_per_minute=6)},
-        {"limits": limits(resource_day_money="1", alone_mw="0.3", offers_per_minute=6)},
+        {"limits": limits(resource_mw="0.1", alone_mw="0.3", offers_per_minute=9, resource_day_money="20")},
+        {"limits": limits(resource_day_money="1", alone_mw="0.3", offers_per_minute=9)},
         {"margin": 7 * MINUTE},
         {"trust": REDUCING},
         {"trust": HALTED},

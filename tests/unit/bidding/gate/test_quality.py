@@ -69,16 +69,40 @@ def test_one_bad_look_starts_the_wait_again() -> None:
 
 def test_before_the_first_message_nothing_is_trusted() -> None:
     assert Trust().state is HALTED
-    assert Trust().why == "no telemetry has been seen yet"
+    assert Trust().why == "nothing has been known of telemetry yet"
 
 
-def test_the_reason_is_in_words() -> None:
-    assert Trust(ACTIVE).after(Observation(NOON, 0.6, 2.5), POLICY).why == (
-        "60% of telemetry is missing, the newest message is 2.5 s old"
-    )
-    assert Trust(ACTIVE).after(Observation(NOON, 1.0, math.inf), POLICY).why == (
-        "100% of telemetry is missing, no message"
-    )
+@pytest.mark.parametrize(
+    ("lost", "age_s", "said"),
+    [
+        (0.6, 2.5, "60% of telemetry was missing at 12:00:00Z"),
+        (0.0, 5.5, "the newest message was 5.5 s old at 12:00:00Z"),
+        (1.0, math.inf, "there was no whole message of telemetry at 12:00:00Z"),
+        (math.nan, 1.0, "100% of telemetry was missing at 12:00:00Z"),
+    ],
+)
+def test_the_reason_is_in_words(lost: float, age_s: float, said: str) -> None:
+    assert Trust(ACTIVE).after(Observation(NOON, lost, age_s), POLICY).why == said
+
+
+def test_the_reason_is_what_made_it_worse_for_as_long_as_it_lasts() -> None:
+    """A log that tells changes says it once, and once more that telemetry is well and has to last."""
+    trust, said = Trust(ACTIVE), []
+    for number, lost in enumerate([0.6, 0.55, 0.58, 0.0, 0.0, 0.0]):
+        trust = trust.after(Observation(NOON + number * SECOND, lost, 1.0 + number), POLICY)
+        said.append(trust.why)
+
+    ill = "60% of telemetry was missing at 12:00:00Z"
+    assert said == [ill] * 3 + [f"{ill}, well since 12:00:03Z, which has to last"] * 3
+
+
+def test_spans_are_those_of_a_clock_that_runs_faster() -> None:
+    """At ten times the speed a message a second comes every ten seconds of the clock."""
+    fast = POLICY.at_speed(10)
+
+    assert (fast.reducing_age_s, fast.halted_age_s, fast.recover_s) == (50, 100, 150)
+    assert fast.halted_lost == POLICY.halted_lost
+    assert POLICY.at_speed(0.5) == POLICY
 
 
 def message(age_s: float, load_kw: float | None = None, **changes: object) -> SiteCapacity:

@@ -3,12 +3,13 @@
 import tomllib
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bidding.products.confirm import confirmed, with_overrides
-from bidding.products.load import catalogue, load
+from bidding.products.load import catalogue, confirmations, load
 from pipeline.errors import ConfigError
 
 SETTINGS = """\
@@ -62,6 +63,12 @@ def test_rules_from_elsewhere_take_confirmed_figures_too() -> None:
     assert (after.price_cap, after.closes) == (before.price_cap, before.closes)
 
 
+def test_a_confirmed_figure_that_contradicts_rules_from_elsewhere_is_refused() -> None:
+    entry = {"value": 6000, "source": "contract", "confirmed_on": date(2026, 11, 2)}
+    with pytest.raises(ConfigError, match=r"\[products.ercot.reg-up\]: price_floor 6000 is above price_cap 5000"):
+        with_overrides(load("ercot")["reg-up"], {"price_floor": entry}, "J. Doe")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -95,3 +102,41 @@ def test_a_confirmation_that_says_too_little_is_refused(old: str, new: str, mess
 def test_a_figure_by_itself_is_no_confirmation() -> None:
     with pytest.raises(ConfigError, match="price_cap: write it as a table of value, source, by and confirmed_on"):
         load("miso", None, {"spin": {"price_cap": 500}})
+
+
+def test_the_settings_file_s_figures_are_read_by_venue(tmp_path: Path) -> None:
+    path = tmp_path / "firmwatt.toml"
+    path.write_text(f'[bidding]\nvenue = "miso"\n\n{SETTINGS}', encoding="utf-8")
+    found = confirmations(path)
+    assert list(found) == ["miso"]
+    assert load("miso", None, found["miso"])["energy-da"].net_benefits_floor == Decimal("25.30")
+
+
+def test_a_settings_file_without_such_figures_confirms_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "firmwatt.toml"
+    path.write_text('[bidding]\nvenue = "miso"\n', encoding="utf-8")
+    assert confirmations(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[products.misso.spin]", "[products]: unknown key 'misso'; did you mean 'miso'?"),
+        ("products = 1", "write the operator's figures as [products.VENUE.PRODUCT.FIGURE]"),
+        ("[products]\nmiso = 1", "write the operator's figures as [products.VENUE.PRODUCT.FIGURE]"),
+        ("[products", "is not TOML"),
+    ],
+)
+def test_a_settings_file_that_means_something_else_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "firmwatt.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        confirmations(path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("table", [1, [1], {"min_mw": 1}])
+def test_a_product_s_confirmations_have_to_be_tables(table: Any) -> None:
+    with pytest.raises(ConfigError, match="write it as a table"):
+        load("miso", None, {"spin": table})

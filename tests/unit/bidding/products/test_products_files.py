@@ -31,7 +31,7 @@ WANTED = {
     "miso": "energy-da energy-rt spin supplemental short-term-reserve reg lmr",
     "caiso": "energy-da energy-rt spin non-spin reg-up reg-down rdrr",
     "pjm": "energy-da energy-rt sync-reserve secondary-reserve regulation capacity-dr pre-emergency emergency",
-    "nyiso": "dadrp dsasp-spin dsasp-non-spin dsasp-30 regulation scr",
+    "nyiso": "dadrp dsasp-spin dsasp-non-spin dsasp-30 regulation scr edrp",
     "isone": "energy-da energy-rt tmsr tmnsr tmor regulation capacity",
     "ieso": "energy or-10s or-10n or-30r",
     "spp": "energy-da energy-rt",

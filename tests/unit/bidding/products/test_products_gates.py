@@ -65,9 +65,16 @@ def test_real_time_offers_close_so_long_before_their_interval(venue: str, produc
     assert closes == at("2026-07-02T15:00") - before
 
 
-def test_caiso_s_real_time_market_opens_at_one_in_the_afternoon_the_day_before() -> None:
-    """13:00 PDT is 20:00 UTC."""
-    assert load("caiso")["energy-rt"].gate_opens(hour("2026-07-02T15:00")) == at("2026-07-01T20:00")
+@pytest.mark.parametrize(
+    ("venue", "opens"),
+    [
+        ("caiso", "2026-07-01T20:00"),  # 13:00 PDT the day before
+        ("pjm", "2026-07-01T22:30"),  # 18:30 EDT
+        ("ercot", "2026-06-25T15:00"),  # seven days before, our own choice
+    ],
+)
+def test_real_time_offers_open_the_day_before_or_when_we_choose_to(venue: str, opens: str) -> None:
+    assert load(venue)["energy-rt"].gate_opens(hour("2026-07-02T15:00")) == at(opens)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +115,11 @@ def test_nothing_is_sent_to_ercot_around_its_second_validation(now: str, *, paus
 @pytest.mark.parametrize(("day", "cap"), [(date(2025, 12, 4), 5000), (date(2025, 12, 5), 2000)])
 def test_ercot_s_real_time_cap_falls_on_the_day_of_rtc_b(day: date, cap: int) -> None:
     assert load("ercot", day)["energy-rt"].price_cap == cap
+
+
+def test_no_real_time_bid_is_known_from_the_time_of_the_cap_before() -> None:
+    assert "energy-rt" not in load("ercot", date(2021, 12, 31))
+    assert load("ercot", date(2022, 1, 1))["energy-rt"].price_cap == 5000
 
 
 def test_ecrs_is_bought_from_its_first_day_on() -> None:

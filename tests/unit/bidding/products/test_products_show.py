@@ -1,5 +1,6 @@
 """Products as a desk reads them."""
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from bidding.products import Gate
 from bidding.products.load import catalogue, venues
-from bidding.products.show import WIDTH, detail, gate, lines, overview, span, table
+from bidding.products.show import WIDTH, detail, gate, overview, report, span, table
 from pipeline.errors import ConfigError
 
 README = Path(__file__).parents[4] / "bidding/products/README.md"
@@ -50,17 +51,34 @@ def test_what_nobody_found_is_named() -> None:
 
 
 @pytest.mark.parametrize("venue", venues())
+def test_every_product_of_every_venue_has_one_line_of_its_own(venue: str) -> None:
+    found = catalogue(venue)
+    rows = table(found)[3 : 3 + len(found)]
+    assert [row.split()[0] for row in rows] == list(found)
+    assert all(re.search(r" \d+/\d+( !)?$", row) for row in rows)
+
+
+@pytest.mark.parametrize("venue", venues())
 def test_the_details_of_every_product_fit_a_terminal(venue: str) -> None:
     for product in catalogue(venue).values():
         assert [line for line in detail(product) if len(line) > WIDTH] == []
 
 
-def test_one_product_is_asked_for_by_name() -> None:
-    found = catalogue("gb")
-    assert lines(found, None, "dc") == detail(found["dc"])
-    assert lines(found, None) == table(found)
-    with pytest.raises(ConfigError, match="gb products: unknown key 'dcc'; did you mean 'dc'"):
-        lines(found, None, "dcc")
+def test_all_venues_are_shown_one_after_the_other_with_one_legend() -> None:
+    found = {venue: catalogue(venue) for venue in ("gb", "spp")}
+    shown = report(found, None)
+    assert shown[: len(table(found["gb"]))] == table(found["gb"])
+    assert [line.split(":")[0] for line in shown if "latest rules" in line] == ["gb", "spp"]
+    assert [line[0] for line in shown[-3:]] == ["?", "!", "r"]
+
+
+def test_one_product_is_asked_for_by_name_at_one_venue_or_at_all() -> None:
+    found = {venue: catalogue(venue) for venue in ("gb", "caiso", "miso")}
+    assert report({"gb": found["gb"]}, None, "dc") == detail(found["gb"]["dc"])
+    both = report(found, None, "spin")
+    assert both == [*detail(found["caiso"]["spin"]), "", *detail(found["miso"]["spin"])]
+    with pytest.raises(ConfigError, match="no product 'dcc'; did you mean 'dc'"):
+        report(found, None, "dcc")
 
 
 @pytest.mark.parametrize(

@@ -1,41 +1,26 @@
 """What ERCOT's own schema lets through, the rule layer does not: knowledge/markets.md, 3.7."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from doubles.builders import GATE_MARGIN, rules, step
+from doubles.builders import GATE_MARGIN, step
 from doubles.gate import other
 from lxml import etree
 
-from bidding.products import Shape
+from bidding.products.load import load
 from bidding.rules import check
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer, OfferStep
 
 HOUR_16 = Interval(datetime(2026, 11, 24, 22, tzinfo=UTC), datetime(2026, 11, 24, 23, tzinfo=UTC))
 NOON_BEFORE = datetime(2026, 11, 23, 18, tzinfo=UTC)
-#: Nodal Protocols of 1 August 2026 and Market Submission Validation Rules 3.4, as quoted in knowledge/markets.md 2.1.
-BID = rules(
-    venue="ercot",
-    product="rtm-bid",
-    timezone="America/Chicago",
-    interval_s=3600,
-    block_mw="0.1",
-    min_mw="0.1",
-    max_steps=9,
-    shape=Shape.FALLING,
-    first_quantity_zero=True,
-    max_equal_steps=2,
-    price_floor="-250",
-    price_cap="2000",
-    horizon_s=7 * 86400,
-)
+BID = load("ercot", date(2026, 11, 24))["energy-rt"]
 
 
 def bid(*steps: OfferStep) -> Offer:
-    return other(*steps, venue="ercot", product="rtm-bid", interval=HOUR_16, firm_kw=100_000.0)
+    return other(*steps, venue="ercot", product="energy-rt", interval=HOUR_16, firm_kw=100_000.0)
 
 
 def document(*points: tuple[str, str]) -> bytes:

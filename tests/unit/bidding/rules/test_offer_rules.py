@@ -58,7 +58,6 @@ CASES = {
     "minimum": Broken(other(step("0.04", "10")), "0.01 MW below the minimum of 0.05 MW", "min_mw"),
     "maximum": Broken(other(), "0.1 MW above the maximum of 0.2 MW", "max_mw", rules(max_mw="0.2")),
     "block_step": Broken(other(step("0.105", "10")), "round down to 0.100 MW", "block_mw"),
-    "within_firm": Broken(other(firm_kw=299.0), "1 kW too much", "measured"),
     "price_tick": Broken(other(step("0.1", "10.005")), "no multiple of 0.01", "price_tick"),
     "price_range": Broken(other(step("0.1", "1000.01")), "0.01 above the cap of 1000", "price_cap"),
     "net_benefits": Broken(
@@ -152,7 +151,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_figures_that_are_no_numbers_are_all_that_is_said() -> None:
-    """A NaN firm power would break `within_firm` too, which could not say by how much."""
+    """The currency is wrong too, which matters once there is an offer."""
     assert broken(offer(firm_kw=float("nan"), currency="EUR")) == ["finite"]
     assert set(broken(offer(step("0.1", "1e12")))) == {"finite"}
 

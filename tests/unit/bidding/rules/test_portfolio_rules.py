@@ -9,7 +9,7 @@ import pytest
 from doubles.builders import INTERVAL, rules, step
 from doubles.gate import flexibility, limits, minutes, named, other, situation, written_down
 
-from bidding.gate.judge import PORTFOLIO_RULES
+from bidding.gate.judge import PORTFOLIO_RULES, RUN_RULES, SANITY_RULES
 from bidding.gate.settings import Collars, Effect, Obligation
 from bidding.gate.situation import Counters, Flexibility, Situation
 from bidding.products import Family
@@ -20,6 +20,7 @@ from pipeline.messages.market import Offer
 from pipeline.messages.telemetry import Tier
 
 DOCKET = "PUCT Docket 59220, 23 Jul 2026 (secondary source RN-1)"
+ALL_RULES = (*PORTFOLIO_RULES, *RUN_RULES, *SANITY_RULES)
 SPIN = rules(product="spin", family=Family.SPINNING, response_s=10, cited={"response_s": "BPM 002"})
 CALLED = rules(product="called", recovery_s=120, max_calls_per_day=2, cited={"recovery_s": "tariff 4"})
 LONG = rules(product="long", duration_s=300, family=Family.CONTINGENCY)
@@ -147,6 +148,9 @@ CASES = {
         "r1 2026-07-23: 0.60 USD at stake",
         "[bidding.limits] expected_day_money",
     ),
+    "within_firm": Broken(
+        (other(firm_kw=299.0),), market(), "300 kW offered, 299 kW firm at 95%, 1 kW too much", "measured"
+    ),
     "price_against_cost": Broken(
         (other(step("0.1", "10").model_copy(update={"price_per_mwh": Decimal("9.99")}), step("0.1", "20", Tier.T2)),),
         market(),
@@ -191,14 +195,14 @@ CASES = {
 
 
 def test_every_rule_has_a_case_and_every_case_a_rule() -> None:
-    assert named(CASES, PORTFOLIO_RULES) == (set(), set())
+    assert named(CASES, ALL_RULES) == (set(), set())
 
 
-@pytest.mark.parametrize("rule", PORTFOLIO_RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.__name__)
 def test_a_broken_rule_names_itself_its_source_and_what_to_do(rule: Rule[Portfolio]) -> None:
     broken = CASES[rule.__name__]
 
-    (refusal,) = apply(PORTFOLIO_RULES, broken.portfolio)
+    (refusal,) = apply(ALL_RULES, broken.portfolio)
 
     assert refusal.rule == rule.__name__
     assert broken.says in refusal.detail
@@ -206,19 +210,19 @@ def test_a_broken_rule_names_itself_its_source_and_what_to_do(rule: Rule[Portfol
     assert written_down(rule, refusal)
 
 
-@pytest.mark.parametrize("rule", PORTFOLIO_RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.__name__)
 def test_without_the_rule_its_case_would_leave(rule: Rule[Portfolio]) -> None:
-    others = [each for each in PORTFOLIO_RULES if each is not rule]
+    others = [each for each in ALL_RULES if each is not rule]
 
     assert apply(others, CASES[rule.__name__].portfolio) == ()
 
 
 def broken(known: Situation, *offers: Offer) -> list[str]:
-    return [refusal.rule for refusal in apply(PORTFOLIO_RULES, Portfolio(offers, known))]
+    return [refusal.rule for refusal in apply(ALL_RULES, Portfolio(offers, known))]
 
 
 def refusals(known: Situation, *offers: Offer) -> tuple[Refusal, ...]:
-    return apply(PORTFOLIO_RULES, Portfolio(offers, known))
+    return apply(ALL_RULES, Portfolio(offers, known))
 
 
 def test_offers_up_to_the_firm_power_are_refused_by_no_rule() -> None:
@@ -233,11 +237,13 @@ def test_a_revision_takes_the_place_of_what_stood() -> None:
 def test_power_that_nothing_is_known_of_is_not_there() -> None:
     """An instant that no figure covers, a NaN, a negative figure, a site nobody knows: nothing to sell."""
     half = Flexibility(firm_kw={minutes(5): 1000.0}, ramp_kw_per_s=100, deferrable_kwh=1e4)
+    hole = replace(half, firm_kw={minutes(5): 1000.0, minutes(7): 1000.0})
     nan = replace(half, firm_kw={minutes(5): float("nan")})
     negative = replace(half, firm_kw={minutes(5): -1.0})
 
     assert broken(market(flexibility={"site-1": half}), megawatts("0.1")) == []
     assert broken(market(flexibility={"site-1": half}), megawatts("0.1", interval=minutes(5, 2))) == ["promised_twice"]
+    assert broken(market(flexibility={"site-1": hole}), megawatts("0.1", interval=minutes(5, 3))) == ["promised_twice"]
     assert broken(market(flexibility={"site-1": nan}), megawatts("0.1")) == ["promised_twice"]
     assert broken(market(flexibility={"site-1": negative}), megawatts("0.1")) == ["promised_twice"]
     assert broken(market(), megawatts("0.1", site="elsewhere")) == ["deferrable", "promised_twice"]
@@ -381,9 +387,11 @@ def test_the_worst_case_is_the_cap_times_the_shortfall_factor_or_the_dearest_ste
 
 
 def test_money_of_two_currencies_is_never_added() -> None:
+    """10 $ and 10 € are each at their limit; another cent's worth of either is above it."""
     known = market(limits=limits(resource_day_money="10"), standing=(megawatts("0.4", currency="EUR"),))
 
-    assert broken(known, megawatts("0.4")) == []
+    assert broken(known, megawatts("0.4", venue="acme")) == []
+    assert broken(known, megawatts("0.41", venue="acme")) == ["resource_money"]
 
 
 def test_a_price_is_compared_where_both_curves_have_power() -> None:

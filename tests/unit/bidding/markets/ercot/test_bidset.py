@@ -46,6 +46,14 @@ def test_an_energy_offer_is_the_bid_that_gives_up_the_same_mw_at_the_same_prices
     assert texts(document, "y1value") == ["350.00", "350.00", "120.00", "120.00"]
 
 
+def test_an_offer_that_lists_its_steps_as_a_bid_does_is_the_same_bid() -> None:
+    rising = offer("energy-rt", hour(17), ("5.0", "120.00"), ("10.0", "350.00"))
+    falling = offer("energy-rt", hour(17), ("10.0", "350.00"), ("5.0", "120.00"))
+
+    assert texts(encode([rising]), "y1value") == texts(encode([falling]), "y1value")
+    assert decode(encode([falling])) == (falling,)
+
+
 @pytest.mark.parametrize(("price", "gone"), [("119.99", "0"), ("200.00", "5"), ("350.01", "15")])
 def test_at_any_price_the_bid_keeps_what_the_offer_does_not_sell(price: str, gone: str) -> None:
     offered = [Segment(Decimal(5), Decimal(120)), Segment(Decimal(10), Decimal(350))]
@@ -158,7 +166,7 @@ def test_what_leaves_the_house_says_nothing_about_our_costs() -> None:
         ([offer("ecrs", hour(1), ("0.2", "1000000.00"))], "whole cents"),
         ([offer("ecrs", hour(1), *[("0.1", "5.00")] * 6)], "at most 5 blocks"),
         ([offer("energy-rt", hour(1), *[("0.1", f"{price}.00") for price in range(6)])], "at most 5 steps"),
-        ([offer("energy-rt", hour(1), ("0.1", "9.00"), ("0.1", "8.00"))], "has to rise"),
+        ([offer("energy-rt", hour(1), ("0.1", "7.00"), ("0.1", "9.00"), ("0.1", "8.00"))], "has to rise"),
         ([offer("ecrs", hour(1), resource="A.B")], "cannot stand in an mRID"),
     ],
 )

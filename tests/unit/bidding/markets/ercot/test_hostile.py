@@ -92,6 +92,7 @@ BOMBS = {
     + b"</tradingDate></BidSet>",
     "utf-16": '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a><a/>'.encode("utf-16"),
     "nothing": b"",
+    "a brace in a namespace, found by fuzzing": b'<n:ResponseMessage xmlns:n="http://www.ercot.com/sche}a"/>',
 }
 
 
@@ -105,6 +106,22 @@ def test_bombs_are_refused_in_no_time(name: str) -> None:
         raise VenueError("as expected")
 
     judge(read, BOMBS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("billion laughs", "document type is refused unread"),
+        ("another's file", "document type is refused unread"),
+        ("a document type elsewhere", "document type is refused unread"),
+        ("width", "tags is refused unread"),
+        ("length", "bytes is refused unread"),
+        ("depth", "tags is refused unread"),
+    ],
+)
+def test_a_bomb_is_not_even_parsed(name: str, reason: str) -> None:
+    with pytest.raises(VenueError, match=reason):
+        parse(BOMBS[name])
 
 
 def test_a_zip_bomb_is_refused_before_it_is_large() -> None:

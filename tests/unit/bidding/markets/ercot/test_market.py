@@ -158,14 +158,65 @@ async def test_an_answer_that_comes_too_late_is_an_unknown_outcome(folder: Path)
         await ercot.close()
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("fatal_share", "ERCOT failed"),
+        ("mixed_up", "another message"),
+        ("bad_signatures", "altered after it was signed"),
+    ],
+)
+async def test_an_answer_that_cannot_be_believed_is_an_unknown_outcome(
+    ercot: Market, url: str, fault: str, reason: str
+) -> None:
+    bid = offer("reg-up", FIRST)
+    await ercot.status([bid])  # so that there is an answer before
+    market.order(url, "/faults", **{fault: 1.0})
+
+    with pytest.raises(UnknownOutcomeError, match=reason):
+        await send(ercot, bid)
+
+    market.order(url, "/faults", **{fault: 0.0})
+    assert await states(ercot, bid) == {bid.offer_id: "accepted"}
+
+
+async def test_a_refused_document_left_nothing_behind(ercot: Market, url: str) -> None:
+    market.order(url, "/faults", reject_share=1.0)
+    with pytest.raises(RejectedError, match="refused to order") as refusal:
+        await send(ercot, offer("reg-up", FIRST))
+    market.order(url, "/faults", reject_share=0.0)
+
+    assert not isinstance(refusal.value, GateClosedError)
+    assert await states(ercot, offer("reg-up", FIRST)) == {}
+
+
+async def test_the_same_curve_of_an_older_revision_is_not_ours(ercot: Market) -> None:
+    await send(ercot, offer("reg-up", FIRST))
+
+    assert await states(ercot, offer("reg-up", FIRST, revision=2)) == {}
+
+
+async def test_our_id_with_another_curve_is_not_ours(ercot: Market) -> None:
+    await send(ercot, offer("reg-up", FIRST, ("1.0", "5.00")))
+
+    assert await states(ercot, offer("reg-up", FIRST, ("2.0", "5.00"))) == {}
+
+
+async def test_an_hour_whose_gate_has_closed_is_refused_alone(ercot: Market) -> None:
+    late, early = offer("energy-rt", market.closed("energy-rt")), offer("energy-rt", market.intervals("energy-rt")[0])
+
+    assert await send(ercot, late, early) == {late.offer_id: "rejected", early.offer_id: "pending"}
+
+
 async def test_nothing_listening_means_that_nothing_was_sent(folder: Path) -> None:
     with market.start(folder, WORD) as url:
         ercot = await client(url, folder, tries=1)
     bid = offer("reg-up", FIRST)
 
-    with pytest.raises(VenueError, match="nothing was sent") as refusal:
-        await send(ercot, bid)
-    assert not isinstance(refusal.value, UnknownOutcomeError)
+    for product in ("reg-up", "reg-down"):
+        with pytest.raises(VenueError, match="nothing was sent") as refusal:
+            await send(ercot, offer(product, FIRST))
+        assert not isinstance(refusal.value, UnknownOutcomeError)
     with pytest.raises(UnknownOutcomeError, match="not known"):
         await ercot.status([bid])
     await ercot.close()
@@ -191,16 +242,31 @@ async def test_hours_are_taken_back_one_by_one(ercot: Market) -> None:
     assert [one.status for one in await ercot.withdraw([first], epoch=1)] == ["withdrawn"]
 
 
-async def test_an_hour_is_not_taken_back_with_somebody_else_in_it(ercot: Market) -> None:
-    reg_up, ecrs = offer("reg-up", FIRST, ("1.0", "9.00")), offer("ecrs", FIRST, ("1.0", "9.00"))
-    await send(ercot, reg_up, ecrs)
+async def test_of_an_hour_that_services_share_only_what_was_meant_is_taken_back(ercot: Market, url: str) -> None:
+    reg_up, ecrs = offer("reg-up", FIRST, ("1.0", "9.00")), offer("ecrs", FIRST, ("1.0", "9.00"), ("2.0", "9.00"))
+    alone = offer("reg-up", SECOND)
+    await send(ercot, reg_up, ecrs, alone)
 
-    with pytest.raises(RejectedError, match=ecrs.offer_id):
-        await ercot.withdraw([reg_up], epoch=1)
+    taken = await ercot.withdraw([reg_up, alone], epoch=1)
 
-    assert await states(ercot, reg_up, ecrs) == {reg_up.offer_id: "accepted", ecrs.offer_id: "accepted"}
-    await ercot.withdraw([reg_up, ecrs], epoch=1)
-    assert await states(ercot, reg_up, ecrs) == {}
+    assert [receipt.status for receipt in taken] == ["withdrawn", "withdrawn"]
+    assert await states(ercot, reg_up, ecrs, alone) == {ecrs.offer_id: "accepted"}
+    await ercot.withdraw([ecrs], epoch=1)
+    assert await states(ercot, reg_up, ecrs, alone) == {}
+    assert market.audit(url)["duplicate_submissions"] == 0
+
+
+async def test_a_document_that_would_erase_another_service_is_not_sent(ercot: Market, url: str) -> None:
+    ecrs, reg_up = offer("ecrs", FIRST, ("1.0", "9.00")), offer("reg-up", FIRST, ("1.0", "9.00"))
+    await send(ercot, ecrs)
+
+    with pytest.raises(RejectedError, match="nothing was sent: it would erase the ecrs"):
+        await send(ercot, reg_up)
+
+    assert market.audit(url)["submissions_applied"] == 1
+    assert await states(ercot, ecrs) == {ecrs.offer_id: "accepted"}
+    await send(ercot, ecrs, reg_up)
+    assert await states(ercot, ecrs, reg_up) == {ecrs.offer_id: "accepted", reg_up.offer_id: "accepted"}
 
 
 async def test_what_the_second_phase_takes_back_is_noticed_hour_by_hour(ercot: Market, url: str) -> None:
@@ -231,6 +297,21 @@ async def test_a_share_of_what_was_accepted_is_taken_back(folder: Path) -> None:
     assert [notice.interval for notice in notices] == [FIRST]
 
 
+async def test_a_market_that_is_started_again_remembers_its_book(folder: Path) -> None:
+    journal = folder / f"journal-{time.monotonic_ns()}"
+    kept, cancelled = offer("reg-down", FIRST, ("1.0", "0.00")), offer("reg-down", SECOND)
+    with market.start(folder, WORD, journal=journal) as url:
+        ercot = await client(url, folder)
+        await send(ercot, kept, cancelled)
+        await ercot.withdraw([cancelled], epoch=1)
+        await ercot.close()
+
+    with market.start(folder, WORD, journal=journal) as url:
+        ercot = await client(url, folder)
+        assert await states(ercot, kept, cancelled) == {kept.offer_id: "accepted"}
+        await ercot.close()
+
+
 async def test_what_clears_is_awarded_at_the_clearing_price_under_a_name_of_its_own(
     url: str, folder: Path, ercot: Market
 ) -> None:
@@ -254,8 +335,8 @@ async def test_what_clears_is_awarded_at_the_clearing_price_under_a_name_of_its_
 
 
 async def test_every_request_and_its_outcome_is_in_the_markets_log(ercot: Market, url: str, folder: Path) -> None:
-    await send(ercot, offer("reg-up", FIRST))
-    await send(ercot, offer("reg-up", FIRST))
+    await send(ercot, offer("reg-down", FIRST))
+    await send(ercot, offer("reg-down", FIRST))
 
     lines = [json.loads(line) for line in (market.home_of(url, folder) / "requests.jsonl").read_text().splitlines()][
         -2:

@@ -122,6 +122,18 @@ def test_documents_hold_a_market_and_a_day_each() -> None:
     assert codec().documents(reversed(given_offers)) == found
 
 
+def test_an_offer_that_cannot_be_written_holds_up_no_other() -> None:
+    """A type I resource has no curve for energy, and a quarter of an hour is no hour."""
+    good = offer("spin", SIX_PM)
+    curve = offer("energy-da", SIX_PM, ("2.0", "50"), ("1.0", "60"), resource=TYPE_1.name)
+    quarter = offer("spin", Interval(NOW, NOW + timedelta(minutes=15)))
+
+    found = codec().documents([curve, quarter, good])
+
+    assert found == [(good,), (curve,), (quarter,)]
+    assert decode(codec().encode(found[0])) == (good,)
+
+
 # ------------------------------------------------------------------------------------------------ the market day
 
 

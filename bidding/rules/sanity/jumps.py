@@ -91,7 +91,7 @@ def offers_per_day(portfolio: Portfolio) -> Iterator[Breach]:
 
 def _flood(portfolio: Portfolio, sent: int, key: str, span: str) -> Iterator[Breach]:
     limit: int = getattr(portfolio.situation.limits, key)
-    if (total := sent + len(portfolio.offers)) > limit:
+    if (total := sent + max(portfolio.travelling, len(portfolio.offers))) > limit:
         text = f"{total} offers in {span} with these, {limit} allowed, {total - limit} too many; wait, and see why"
         yield Breach(text, f"{LIMITS} {key}")
 
