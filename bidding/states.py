@@ -89,9 +89,15 @@ def _answered(record: OfferRecord, receipt: Receipt) -> OfferRecord:
     state = STATUS.get(receipt.status, OfferState.UNKNOWN)
     if record.state in CLEARED and state is not OfferState.CANCELLED:
         return told
-    if record.state is OfferState.SUPERSEDED and state in TAKEN:
+    if record.state is OfferState.SUPERSEDED and state in TAKEN | {OfferState.PENDING}:
         return record
     return replace(told, state=state)
+
+
+def held_again(record: OfferRecord, receipt: Receipt) -> OfferRecord:
+    """Return *record* as the venue's *receipt* says that it holds it, in place of the revision that replaced it."""
+    replaced = record.state is OfferState.SUPERSEDED
+    return _answered(replace(record, state=OfferState.UNKNOWN) if replaced else record, receipt)
 
 
 CHANGES: dict[type[Document], Callable[[OfferRecord, Any], OfferRecord]] = {

@@ -105,12 +105,24 @@ class Submitter:
         """
         Send one document's *offers*, which the venue had accepted and holds no more, while their gates are open.
 
-        Whoever calls holds their keys. Nothing is sent unless the venue, asked twice more, does not know them.
+        Whoever calls holds their keys. Nothing is sent unless the venue, asked twice more, does not know them, and
+        nothing is meant while nothing may leave. A revision after which a newer one was sent is let go instead.
         """
         open_still = [offer for offer in offers if not self._gate_closed(offer)]
-        if open_still:
-            meant = self._meant(open_still)
-            await self._resolve(meant)
+        replaced = [offer for offer in open_still if self._was_replaced(offer)]
+        if replaced:
+            await self._let_go(replaced)
+        meant = [offer for offer in open_still if offer not in replaced]
+        if meant and not self._closed():
+            await self._resolve(self._meant(meant))
+
+    async def _let_go(self, offers: Sequence[Offer]) -> None:
+        """Write that *offers* are not the venue's any more, once it has said so again."""
+        await self._clock.sleep(self._patience.in_flight)
+        answer = await self._ask(offers)
+        if answer is not None:
+            gone = (offer.offer_id for offer in offers if offer.offer_id not in answer)
+            self._take({**answer, **{offer_id: _no_longer_held(offer_id) for offer_id in gone}})
 
     async def poll(self) -> None:
         """Ask once what the venue has judged of the offers that are pending before their interval starts."""
@@ -314,6 +326,11 @@ class Submitter:
         later = (r for r in self._book.ledger.revisions(key_of(offer)) if r.offer.revision > offer.revision)
         return any(record.attempts and record.state is not OfferState.REJECTED for record in later)
 
+    def _was_replaced(self, offer: Offer) -> bool:
+        """Tell whether a newer revision than *offer* was ever sent: this one is not meant any more."""
+        later = (r for r in self._book.ledger.revisions(key_of(offer)) if r.offer.revision > offer.revision)
+        return any(record.attempts for record in later)
+
     def _gate_closed(self, offer: Offer) -> bool:
         return self._clock.now() >= self._rules(offer).gate_closes(offer.interval) - self._patience.gate_margin
 
@@ -325,6 +342,6 @@ class Submitter:
 
 
 def _no_longer_held(offer_id: str) -> Receipt:
-    """Return what it means that the venue does not know an offer that we were taking back."""
+    """Return what it means that the venue does not know an offer that we want it to hold no more."""
     reasons = ("the venue no longer holds it",)
     return Receipt(offer_id=offer_id, receipt="", status="withdrawn", accepted_mw=Decimal(0), reasons=reasons)
