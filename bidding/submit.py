@@ -82,15 +82,20 @@ class Submitter:
         """
         Return what became of *offers*, documents side by side; one that is in the journal already is not repeated.
 
-        A state is unresolved only when the venue did not answer until the gate closed.
+        A state is unresolved only when the venue did not answer until the gate closed. An offer that the venue has no
+        document for is not in the journal, and not in what is returned; it is logged.
         """
         given = list(offers)
         await all_of(self._submit(document) for document in self._market.documents(given))
-        return [self._record(offer.offer_id) for offer in given]
+        return self._records(offer.offer_id for offer in given)
 
     async def withdraw(self, offer_ids: Iterable[str], reason: str) -> list[OfferRecord]:
-        """Return what became of accepted offers that are to be taken back; at a venue that cannot, they stay."""
-        known = [self._record(name) for name in offer_ids]
+        """
+        Return what became of accepted offers that are to be taken back; at a venue that cannot, they stay.
+
+        Ids that the journal does not know are logged.
+        """
+        known = self._records(offer_ids)
         offers = [record.offer for record in known if record.state in TAKEN | {OfferState.PENDING}]
         if Feature.WITHDRAW in self._market.features:
             await all_of(self._withdraw(document, reason) for document in self._market.documents(offers))
@@ -336,6 +341,13 @@ class Submitter:
 
     def _rules(self, offer: Offer) -> Rules:
         return self._market.products[offer.product]
+
+    def _records(self, offer_ids: Iterable[str]) -> list[OfferRecord]:
+        """Return the records of those of *offer_ids* that are in the journal, and log the rest."""
+        names = list(offer_ids)
+        if missing := [name for name in names if name not in self._book.ledger.offers]:
+            log.error("offers that are not in the journal, so not at the venue: %s", ", ".join(missing))
+        return [self._record(name) for name in names if name not in missing]
 
     def _record(self, offer_id: str) -> OfferRecord:
         return self._book.ledger.offers[offer_id]

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -205,6 +205,32 @@ async def test_documents_go_out_as_the_venue_groups_them(tmp_path: Path) -> None
     assert [record.offer for record in records] == [OFFER, other, later]
     assert r.venue.calls == ["submit", "submit"]
     assert r.venue.epochs == [1, 1]
+
+
+async def test_an_offer_that_the_venue_has_no_document_for_is_said_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The venue's own grouping leaves it out: the other one is sent, the caller gets what there is."""
+
+    class Choosy(ScriptedVenue):
+        def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:
+            return super().documents(offer for offer in offers if offer.resource == "r1")
+
+    with rig(tmp_path / "j", Choosy()) as r:
+        records = await r.submitter.submit([offer(resource="r2", offer_id="other"), OFFER])
+
+        assert [record.offer for record in records] == [OFFER]
+        assert await r.submitter.withdraw(["other"], "less") == []
+    assert caplog.text.count("not in the journal, so not at the venue: other") == 2
+
+
+async def test_every_offer_behind_one_whose_outcome_stays_open_is_answered_for(tmp_path: Path) -> None:
+    """The venue is silent from the first request until past the gate: three revisions, side by side, all have a state."""
+    with rig(tmp_path / "j", ScriptedVenue(on_submit=["lost before"], on_status=["lost"] * 999)) as r:
+        r.submitter = Submitter(r.venue, r.book, WaitedClock.from_(NOON), patience(milliseconds=5000))
+        found = await asyncio.gather(*(r.submitter.submit([revised(n)]) for n in (1, 2, 3)))
+
+    assert [record.state for (record,) in found] == [OfferState.UNKNOWN, OfferState.REJECTED, OfferState.REJECTED]
 
 
 async def test_of_a_half_applied_document_only_the_other_half_is_sent_again(tmp_path: Path) -> None:
