@@ -144,6 +144,7 @@ class Ledger:
                 document.document_id,
                 document.offer_ids,
                 withdraws=True,
+                reason=document.reason,
                 attempts=self._attempts(document.document_id),
             )
             self._open[document.document_id] = None

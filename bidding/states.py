@@ -70,6 +70,8 @@ class DocumentRecord:
     content: bytes = b""
     """Empty for a withdrawal."""
     withdraws: bool = False
+    reason: str = ""
+    """Of a withdrawal."""
     state: OfferState = OfferState.INTENT
     """`REJECTED` when it was refused as a whole."""
     attempts: int = 0

@@ -93,7 +93,7 @@ class Submitter:
         """
         Return what became of accepted offers that are to be taken back; at a venue that cannot, they stay.
 
-        Ids that the journal does not know are logged.
+        Nothing is asked for those whose gate has closed; ids that the journal does not know are logged.
         """
         known = self._records(offer_ids)
         offers = [record.offer for record in known if record.state in TAKEN | {OfferState.PENDING}]
@@ -154,11 +154,10 @@ class Submitter:
         async with self.alone_with(offers):
             if not await self._clear_the_way(offers):
                 return
-            names = tuple(o.offer_id for o in offers if self._record(o.offer_id).state in TAKEN | {OfferState.PENDING})
-            if names:
-                name = document_id_of("withdraw", names)
-                self._book.write(Withdrawal(document_id=name, offer_ids=names, reason=reason))
-                await self._send(self._book.ledger.documents[name])
+            standing = [o for o in offers if self._record(o.offer_id).state in TAKEN | {OfferState.PENDING}]
+            in_time = [offer for offer in standing if not self._gate_closed(offer)]
+            if in_time:
+                await self._send(self._meant_back(in_time, reason))
                 await self._resolve_all(offers)
 
     async def _recover(self, document: DocumentRecord) -> None:
@@ -244,6 +243,12 @@ class Submitter:
         self._book.write(intent)
         return self._book.ledger.documents[intent.document_id]
 
+    def _meant_back(self, offers: Sequence[Offer], reason: str) -> DocumentRecord:
+        names = tuple(offer.offer_id for offer in offers)
+        name = document_id_of("withdraw", names)
+        self._book.write(Withdrawal(document_id=name, offer_ids=names, reason=reason))
+        return self._book.ledger.documents[name]
+
     def _take(self, answer: Mapping[str, Receipt]) -> None:
         """Write the receipts that say something new."""
         for name, receipt in answer.items():
@@ -264,31 +269,41 @@ class Submitter:
         offers = self._waiting(document)
         await self._pause(offers)
         late = self._late(offers) or self._outdated(document, offers)
-        if late and document.withdraws:
-            self._book.write(Refused(document_id=document.document_id, reason=TOO_LATE))
-        elif late:
-            for offer in late:
-                reason = TOO_LATE if self._gate_closed(offer) else "a newer revision has been sent"
-                self._book.write(Refused(offer_id=offer.offer_id, reason=reason))
-            rest = [offer for offer in offers if offer not in late]
-            if rest:
-                await self._send(self._meant(rest))
+        if late:
+            await self._send_without(late, document, offers)
         elif offers and not document.withdraws and (why := self._closed()):
             self._book.write(Refused(document_id=document.document_id, reason=why))
         elif offers:
             async with self._slots:
-                await self._send_now(document, offers)
+                late = await self._send_now(document, offers)
+            if late:
+                await self._send_without(late, document, offers)
 
-    async def _send_now(self, document: DocumentRecord, offers: Sequence[Offer]) -> None:
-        """Say on disk that the document goes out, then send it: once, and only while we are the primary."""
+    async def _send_without(self, late: Sequence[Offer], document: DocumentRecord, offers: Sequence[Offer]) -> None:
+        """Refuse *late* of the *document*'s *offers*, and send the rest as a document of its own."""
+        rest = [offer for offer in offers if offer not in late]
+        if document.withdraws:
+            self._book.write(Refused(document_id=document.document_id, reason=TOO_LATE))
+        else:
+            for offer in late:
+                reason = TOO_LATE if self._gate_closed(offer) else "a newer revision has been sent"
+                self._book.write(Refused(offer_id=offer.offer_id, reason=reason))
+        if rest:
+            await self._send(self._meant_back(rest, document.reason) if document.withdraws else self._meant(rest))
+
+    async def _send_now(self, document: DocumentRecord, offers: Sequence[Offer]) -> list[Offer]:
+        """
+        Say on disk that the document goes out, then send it: once, and only while we are the primary.
+
+        Return those of *offers* whose gate has closed meanwhile: where there are any, nothing has been sent.
+        """
         name = document.document_id
         self._book.write(Sent(document_id=name, attempt=document.attempts + 1))
         self._sent_here.add(name)
         if self._primary:
             self._primary.check()
-        if self._late(offers):  # the append may have taken long, or the machine have slept
-            self._book.write(Refused(document_id=name, reason=TOO_LATE))
-            return
+        if late := self._late(offers):  # the append may have taken long, or the machine have slept
+            return late
         try:
             receipts = await self._request(document, offers)
         except RejectedError as error:
@@ -300,6 +315,7 @@ class Submitter:
             self._take({receipt.offer_id: receipt for receipt in receipts})
             if self._waiting(self._book.ledger.documents[name]):
                 self._book.write(Unknown(document_id=name, detail="the answer did not speak of every offer"))
+        return []
 
     async def _request(self, document: DocumentRecord, offers: Sequence[Offer]) -> tuple[Receipt, ...]:
         epoch = self._book.epoch

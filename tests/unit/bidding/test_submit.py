@@ -14,7 +14,7 @@ from doubles.clocks import WaitedClock
 from doubles.scripted import ScriptedVenue
 
 from bidding.book import Book
-from bidding.entries import Held, Intent, Sent, Unknown
+from bidding.entries import Held, Intent, Sent, Unknown, document_id_of
 from bidding.journal import Journal, read_lease
 from bidding.markets import Receipt
 from bidding.offers import offer_id
@@ -225,7 +225,7 @@ async def test_an_offer_that_the_venue_has_no_document_for_is_said_and_ends_noth
 
 
 async def test_every_offer_behind_one_whose_outcome_stays_open_is_answered_for(tmp_path: Path) -> None:
-    """The venue is silent from the first request until past the gate: three revisions, side by side, all have a state."""
+    """Silence from the first request on past the gate: three revisions side by side all have a state."""
     with rig(tmp_path / "j", ScriptedVenue(on_submit=["lost before"], on_status=["lost"] * 999)) as r:
         r.submitter = Submitter(r.venue, r.book, WaitedClock.from_(NOON), patience(milliseconds=5000))
         found = await asyncio.gather(*(r.submitter.submit([revised(n)]) for n in (1, 2, 3)))
@@ -351,6 +351,55 @@ async def test_a_held_offer_is_sent_when_it_is_submitted(tmp_path: Path) -> None
 
     assert r.events == [OfferState.HELD, OfferState.INTENT, OfferState.SENT, OfferState.ACCEPTED]
     assert record.state is OfferState.ACCEPTED
+
+
+async def test_of_a_withdrawal_only_the_late_ones_stay(tmp_path: Path) -> None:
+    """Gates at 12:04:40 and 12:05:40; at 12:04:50 the second offer is taken back and the first stands."""
+    clock, venue = WaitedClock.from_(NOON), ScriptedVenue()
+    with rig(tmp_path / "j", venue, clock) as r:
+        await r.submitter.submit([OFFER, offer(interval=INTERVAL.next(), offer_id="later")])
+        clock.move(290)
+        records = await r.submitter.withdraw([ID, "later"], "capacity shrank")
+
+    assert [record.state for record in records] == [OfferState.ACCEPTED, OfferState.WITHDRAWN]
+    assert venue.calls == ["submit", "withdraw"]
+    assert venue.book[ID].status == "accepted"
+
+
+async def test_an_offer_whose_gate_closes_while_a_withdrawal_is_written_leaves_it(tmp_path: Path) -> None:
+    """The machine sleeps between the append and the send, past the first gate and not past the second."""
+    clock, venue = WaitedClock.from_(NOON), ScriptedVenue()
+    whole = document_id_of("withdraw", [ID, "later"])
+
+    def sleeps(document: Document, _events: list[OfferEvent]) -> None:
+        if isinstance(document, Sent) and document.document_id == whole:
+            clock.move(290)
+
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, clock, sleeps)
+        submitter = Submitter(venue, book, clock, QUICK)
+        await submitter.submit([OFFER, offer(interval=INTERVAL.next(), offer_id="later")])
+        records = await submitter.withdraw([ID, "later"], "capacity shrank")
+
+    assert [record.state for record in records] == [OfferState.ACCEPTED, OfferState.WITHDRAWN]
+    assert book.ledger.open_documents == []
+
+
+async def test_an_offer_whose_gate_closes_while_a_document_is_written_leaves_it(tmp_path: Path) -> None:
+    """The same of new offers: the one that is in time is sent by itself."""
+    clock, venue = WaitedClock.from_(NOON), ScriptedVenue()
+
+    def sleeps(document: Document, _events: list[OfferEvent]) -> None:
+        if isinstance(document, Sent) and clock.now() == NOON:
+            clock.move(290)
+
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, clock, sleeps)
+        both = [OFFER, offer(interval=INTERVAL.next(), offer_id="later")]
+        records = await Submitter(venue, book, clock, QUICK).submit(both)
+
+    assert [record.state for record in records] == [OfferState.REJECTED, OfferState.ACCEPTED]
+    assert venue.applied == ["later"]
 
 
 @pytest.mark.parametrize("trouble", ["ok", "lost after", "lost before", "forgotten after"])
