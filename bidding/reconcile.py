@@ -7,6 +7,7 @@ What the venue holds against what we hold: compared at start and again and again
     older      an older revision of ours stands in its place          found, and both bind us; the newest is sent again
                                                                       before the gate
     gone       nothing of ours stands                                 found; the same, once it has said so twice
+    unclear    a word for its state that we do not know               said; asked again
     silent     no answer                                              asked again
 
 `compare` is the whole decision; the loop around it asks, writes and lets the submitter send. After the gate a
@@ -42,6 +43,7 @@ class Verdict(StrEnum):
     TAKEN_BACK = "taken back"
     OLDER = "older"
     GONE = "gone"
+    UNCLEAR = "unclear"
     SILENT = "silent"
 
 
@@ -77,6 +79,8 @@ def compare(record: OfferRecord, earlier: Iterable[Offer], held: Mapping[str, Re
     if receipt is not None:
         theirs = _words(receipt.status, receipt, offer)
         state = STATUS.get(receipt.status)
+        if state is None:
+            return Line(offer, ours, theirs, Verdict.UNCLEAR)
         if state is record.state and (record.receipt is None or receipt.accepted_mw == record.receipt.accepted_mw):
             return Line(offer, ours, theirs, Verdict.SAME, receipt)
         verdict = Verdict.CHANGED if state in HELD_BY_VENUE else Verdict.TAKEN_BACK
@@ -156,7 +160,7 @@ class Reconciler:
         """Write what the venue says otherwise, once."""
         if line.receipt is not None and line.verdict is not Verdict.SAME:
             self._book.write(line.receipt)
-        elif line.differs:
+        elif line.differs or line.verdict is Verdict.UNCLEAR:
             name, holds = line.offer.offer_id, line.holds
             found = Found(offer_id=name, verdict=line.verdict, ours=line.ours, theirs=line.theirs, holds=holds)
             forgotten = holds and self._book.ledger.offers[holds.offer_id].state is OfferState.SUPERSEDED

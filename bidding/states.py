@@ -9,7 +9,7 @@ from bidding.markets import Notice, Receipt, Shortfall
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferState
 
-#: The venue's word for a receipt's status → the offer's state; any other word leaves the outcome unknown.
+#: The venue's word for a receipt's status → the offer's state; any other word leaves an open outcome unknown.
 STATUS = {
     "pending": OfferState.PENDING,
     "accepted": OfferState.ACCEPTED,
@@ -86,7 +86,13 @@ STEP: dict[type[Document], OfferState] = {
 
 
 def _answered(record: OfferRecord, receipt: Receipt) -> OfferRecord:
-    """Return *record* with the venue's answer: one that the market has cleared, or that was replaced, stays so."""
+    """
+    Return *record* with the venue's answer: one that the market has cleared, or that was replaced, stays so.
+
+    A word that we do not know says nothing about an offer whose outcome was known.
+    """
+    if receipt.status not in STATUS and record.state not in UNRESOLVED:
+        return record
     told = replace(record, receipt=receipt, detail="; ".join(receipt.reasons) or None)
     state = STATUS.get(receipt.status, OfferState.UNKNOWN)
     if record.state in CLEARED and state is not OfferState.CANCELLED:

@@ -253,8 +253,10 @@ class Submitter:
         """Write the receipts that say something new."""
         for name, receipt in answer.items():
             record = self._book.ledger.offers.get(name)
-            open_still = record is not None and record.state in UNRESOLVED and receipt.status in STATUS
-            if record is not None and (open_still or record.receipt != receipt):
+            if record is None:
+                continue
+            is_open, is_word = record.state in UNRESOLVED, receipt.status in STATUS
+            if (is_open and is_word) or (record.receipt != receipt and (is_open or is_word)):
                 self._book.write(receipt)
 
     async def _ask(self, offers: Sequence[Offer]) -> Mapping[str, Receipt] | None:

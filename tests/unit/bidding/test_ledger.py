@@ -123,6 +123,14 @@ def test_every_answer_has_its_state(document: Document, state: OfferState) -> No
     assert after(intent(), document).offers[ID].state is state
 
 
+@pytest.mark.parametrize("known", ["pending", "accepted", "withdrawn"])
+def test_a_word_that_we_do_not_know_leaves_a_known_outcome_as_it_was(known: str) -> None:
+    """In a journal of old: nothing would ask about it again."""
+    assert (
+        after(intent(), receipt(known), receipt("a new word")).offers[ID] == after(intent(), receipt(known)).offers[ID]
+    )
+
+
 def test_a_document_of_two_is_open_until_both_are_answered() -> None:
     """One accepted, one not answered: the answer is partial, the document stays open."""
     both = intent(OFFER, later := offer(interval=INTERVAL.next(), offer_id="later"))

@@ -42,6 +42,7 @@ def receipt(status: str, given: Offer = OFFER, mw: str = "0.3") -> Receipt:
         ({revised(2).offer_id: receipt("partly_accepted", revised(2), "0.1")}, Verdict.CHANGED),
         ({revised(2).offer_id: receipt("cancelled", revised(2))}, Verdict.TAKEN_BACK),
         ({revised(2).offer_id: receipt("rejected", revised(2))}, Verdict.TAKEN_BACK),
+        ({revised(2).offer_id: receipt("suspended", revised(2))}, Verdict.UNCLEAR),
         ({ID: receipt("accepted")}, Verdict.OLDER),
         ({ID: receipt("cancelled")}, Verdict.GONE),
         ({}, Verdict.GONE),
@@ -212,6 +213,24 @@ async def test_what_was_judged_otherwise_since_is_written(tmp_path: Path) -> Non
         await r.reconciler.tick(NOON)
         assert r.state() is OfferState.CANCELLED
         assert await r.reconciler.tick(NOON) == []
+
+
+async def test_a_word_that_we_do_not_know_changes_nothing_and_is_asked_about_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        await r.submitter.submit([OFFER])
+        r.venue.book[ID] = receipt("suspended")
+        await r.reconciler.tick(NOON)
+        await r.reconciler.tick(NOON)
+        assert r.state() is OfferState.ACCEPTED
+        assert caplog.text.count("the venue's is revision 1 suspended") == 1
+
+        r.venue.book[ID] = receipt("cancelled", mw="0")
+        await r.reconciler.tick(NOON)
+        assert r.state() is OfferState.CANCELLED
+
+    assert r.venue.applied == [ID]
 
 
 async def test_a_silent_venue_changes_nothing(tmp_path: Path) -> None:

@@ -308,6 +308,18 @@ async def test_a_pending_offer_is_asked_for_until_it_is_judged(tmp_path: Path) -
         assert r.venue.calls == ["submit", "status", "status"]
 
 
+async def test_a_pending_offer_is_asked_for_again_after_a_word_that_we_do_not_know(tmp_path: Path) -> None:
+    with rig(tmp_path / "j", ScriptedVenue(verdict="pending")) as r:
+        await r.submitter.submit([OFFER])
+        r.venue.book[ID] = r.venue.book[ID].model_copy(update={"status": "considered"})
+        await r.submitter.poll()
+        assert r.book.ledger.offers[ID].state is OfferState.PENDING
+
+        r.venue.book[ID] = r.venue.book[ID].model_copy(update={"status": "accepted"})
+        await r.submitter.poll()
+        assert r.book.ledger.offers[ID].state is OfferState.ACCEPTED
+
+
 async def test_a_pending_offer_is_not_asked_for_once_its_interval_has_begun(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with rig(path, ScriptedVenue(verdict="pending")) as r:
