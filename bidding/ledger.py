@@ -77,8 +77,8 @@ class Ledger:
 
     def apply(self, document: Document) -> list[OfferRecord]:
         """Take *document* in; return the offers that it moved one step on."""
-        if isinstance(document, Award) and not document.offer_id:
-            document = document.model_copy(update={"offer_id": self._bought(document)})
+        if isinstance(document, Award) and (document := self.named(document)) == self.awards.get(document.award_id):
+            return []
         self._keep(document)
         self._move(document)
         moved = [record for record in self._after(document) if record != self.offers.get(record.offer.offer_id)]
@@ -246,9 +246,13 @@ class Ledger:
         sent = (record for record in reversed(self.revisions(key)) if record.attempts)
         return newest or self.newest(key, STANDING) or self.newest(key, {OfferState.SUPERSEDED}) or next(sent, None)
 
-    def _bought(self, award: Award) -> str:
-        record = self.bought(award)
-        return record.offer.offer_id if record else ""
+    def named(self, award: Award) -> Award:
+        """Return *award* with the id of the offer that it means: a correction means the one it meant before."""
+        if award.offer_id:
+            return award
+        known, record = self.awards.get(award.award_id), self.bought(award)
+        name = (known.offer_id if known else "") or (record.offer.offer_id if record else "")
+        return award.model_copy(update={"offer_id": name})
 
     def revisions(self, key: Key) -> list[OfferRecord]:
         """Return every revision under *key*, the highest last."""

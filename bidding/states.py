@@ -118,6 +118,8 @@ CHANGES: dict[type[Document], Callable[[OfferRecord, Any], OfferRecord]] = {
     Refused: lambda record, refused: replace(record, state=OfferState.REJECTED, detail=refused.reason),
     Cancelled: lambda record, entry: replace(record, state=OfferState.CANCELLED, detail=entry.notice.reason),
     NotAwarded: lambda record, _: replace(record, state=OfferState.NOT_AWARDED),
-    Award: lambda record, _: replace(record, state=OfferState.AWARDED),
+    Award: lambda record, _: replace(
+        record, state=OfferState.DISPATCHED if record.state is OfferState.DISPATCHED else OfferState.AWARDED
+    ),
     Dispatch: lambda record, _: replace(record, state=OfferState.DISPATCHED),
 }

@@ -274,6 +274,27 @@ def test_an_award_without_an_offers_id_is_that_of_the_newest_accepted_revision()
     assert book.offers["rev-2"].state is OfferState.AWARDED
 
 
+@pytest.mark.parametrize(
+    ("reached", "state"),
+    [
+        ([], OfferState.AWARDED),
+        ([dispatched()], OfferState.DISPATCHED),
+        ([dispatched(), settled("sandbox")], OfferState.AWARDED),
+    ],
+    ids=["awarded", "dispatched", "settled"],
+)
+def test_a_corrected_award_replaces_the_first(reached: list[Document], state: OfferState) -> None:
+    """What is under way stays so; what was settled is to be settled anew. The offer is the one it meant before."""
+    bought = award("0.25").model_copy(update={"offer_id": ""})
+    book = after(intent(), receipt(), bought, *reached)
+
+    book.apply(corrected := bought.model_copy(update={"quantity_mw": Decimal("0.1")}))
+
+    assert book.awards == {bought.award_id: corrected.model_copy(update={"offer_id": ID})}
+    assert book.offers[ID].state is state
+    assert book.apply(corrected) == []
+
+
 def test_an_award_for_an_interval_that_was_not_offered_is_kept_and_moves_nothing() -> None:
     book = after(bought := award().model_copy(update={"offer_id": ""}))
 
