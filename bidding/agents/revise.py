@@ -84,7 +84,9 @@ class Revising:
     def _delivers(self, now: datetime) -> bool:
         """Return whether an instruction is in force at *now*, or about to be."""
         dispatches = self._book.ledger.dispatches.values()
-        return any(one.interval.start - self._lead <= now < one.interval.end for one in dispatches)
+        return any(
+            one.reduction_mw > 0 and one.interval.start - self._lead <= now < one.interval.end for one in dispatches
+        )
 
     async def _tell_again(self, now: datetime) -> None:
         """Tell the venue of the shortfalls that it may not have heard of: the same again changes nothing."""
