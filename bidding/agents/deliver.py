@@ -19,12 +19,8 @@ from pipeline import topics
 from pipeline.clock import Clock
 from pipeline.errors import VenueError
 from pipeline.kafka import Sender
-<<<<<<< HEAD
-from pipeline.messages.market import Award, Dispatch
-=======
 from pipeline.messages.control import LeaseCommand
-from pipeline.messages.market import Dispatch
->>>>>>> 6fae3a496dfea47e05d8b77c5c045e7ef7ca6c28
+from pipeline.messages.market import Award, Dispatch
 from pipeline.messages.telemetry import SiteCapacity
 from pipeline.units import KW_PER_MW
 
