@@ -14,13 +14,13 @@ from bidding.entries import Commanded, NotAwarded
 from bidding.markets import Market
 from bidding.settings import Bidding
 from bidding.signing import Signer
-from bidding.states import STANDING
+from bidding.states import CLEARED, STANDING
 from pipeline import topics
 from pipeline.clock import Clock
 from pipeline.errors import VenueError
 from pipeline.kafka import Sender
 from pipeline.messages.control import LeaseCommand
-from pipeline.messages.market import Dispatch
+from pipeline.messages.market import Award, Dispatch
 from pipeline.messages.telemetry import SiteCapacity
 from pipeline.units import KW_PER_MW
 
@@ -54,13 +54,25 @@ class Intake:
     async def _awards(self, now: datetime) -> None:
         ledger = self._book.ledger
         for award in await self._market.awards(self._resource):
-            if award.award_id not in ledger.awards:
+            known, named = ledger.awards.get(award.award_id), ledger.named(award)
+            if known is None or named.model_copy(update={"awarded_at": known.awarded_at}) != known:
+                self._say(award, known)
                 self._book.write(award)
-                log.info("award for %s: %s MW", award.interval.start.isoformat(), award.quantity_mw)
         for record in list(ledger.offers.values()):
             if record.state in STANDING and record.offer.interval.start <= now:
                 self._book.write(NotAwarded(offer_id=record.offer.offer_id))
                 log.info("no award for %s", record.offer.interval.start.isoformat())
+
+    def _say(self, award: Award, known: Award | None) -> None:
+        """Say what *award* is, and loudly where nothing stands here that it could be for."""
+        start, before = award.interval.start.isoformat(), f", {known.quantity_mw} MW before" if known else ""
+        log.info("award for %s: %s MW%s", start, award.quantity_mw, before)
+        record = self._book.ledger.bought(award)
+        if record is None:
+            log.error("award %s for %s: nothing was offered that it could be for", award.award_id, start)
+        elif record.state not in STANDING | CLEARED:
+            name = record.offer.offer_id[:8]
+            log.error("award %s for %s: offer %s is %s here, and bought", award.award_id, start, name, record.state)
 
     async def _dispatches(self) -> None:
         """Keep the venue's newest word of each instruction: it may be corrected, shortened, or let go with 0 MW."""
