@@ -13,12 +13,15 @@ from bidding.settings import Bidding
 from bidding.states import Key, OfferRecord, key_of
 from bidding.submit import Submitter
 from pipeline.errors import RejectedError, VenueError
-from pipeline.messages.market import Offer, OfferStep
+from pipeline.messages.market import Offer, OfferState, OfferStep
 
 log = logging.getLogger("bidding.revise")
 
 LAST_LOOK = timedelta(seconds=3)
 """So shortly before a gate what is missing now is taken to stay missing."""
+
+FIRST_PAUSE = timedelta(minutes=1)
+"""Before a curve that was refused is proposed again; each refusal of it doubles the pause. An assumption."""
 
 FirmNow = Callable[[Offer, datetime], tuple[OfferStep, ...]]
 """What could be offered now in the place of an offer, in whole blocks; nothing where that is not known."""
@@ -56,6 +59,8 @@ class Revising:
         actions = reoffer(stands, self._firm_of(stands, now), self._market.products, now, self._bounds)
         for action in self._lasting(actions, now):
             match action:
+                case Revise(offer) if put_off(offer, self._book.ledger.revisions(key_of(offer)), now):
+                    log.debug("the revision for %s was refused already", offer.interval.start.isoformat())
                 case Revise(offer):
                     log.warning("offer for %s is revised to %s MW", offer.interval.start.isoformat(), offer.quantity_mw)
                     await self._propose([offer], now)
@@ -114,6 +119,23 @@ class Revising:
             self._untold[shortfall.shortfall_id] = str(error)
         else:
             self._book.write(Told(shortfall_id=shortfall.shortfall_id))
+
+
+def put_off(offer: Offer, revisions: Sequence[OfferRecord], now: datetime) -> bool:
+    """
+    Tell whether the curve of *offer* waits for people already, or was refused too short a time before *now*. Pure.
+
+    *revisions* are those under its key, the highest last. A refusal may have been of the moment, so the same curve is
+    proposed again: one minute after the first refusal, two after the second, and so on. Another curve does not wait.
+    """
+    refused = 0
+    for record in reversed(revisions):
+        if record.offer.steps != offer.steps or record.state not in {OfferState.REJECTED, OfferState.HELD}:
+            break
+        if record.state is OfferState.HELD:
+            return True
+        refused += 1
+    return refused > 0 and now < revisions[-1].offer.as_of + FIRST_PAUSE * 2 ** (refused - 1)
 
 
 def key_of_action(action: Action, offers: Mapping[str, OfferRecord]) -> Key:
