@@ -74,7 +74,7 @@ class Offering:
 
     async def propose(self, offers: Sequence[Offer], now: datetime, reasons: Mapping[str, Explained]) -> None:
         """Let through the gate what may leave of *offers*, document by document."""
-        documents = [Outgoing(document, self._market.encode(document)) for document in self._market.documents(offers)]
+        documents = list(self._encoded(self._market.documents(offers)))
         decisions = self._gate.judge(documents, now) if documents else ()
         leaving: list[Offer] = []
         for decision in decisions:
@@ -85,10 +85,19 @@ class Offering:
             leaving += self._kept(decision)
         await self._submit(leaving)
 
+    def _encoded(self, documents: Iterable[tuple[Offer, ...]]) -> Iterator[Outgoing]:
+        """Yield *documents* with their bytes; what the venue has no words for is not offered, and why is said."""
+        for document in documents:
+            try:
+                yield Outgoing(document, self._market.encode(document))
+            except ValueError as error:
+                for offer in document:
+                    self._say_why_not(NoOffer(offer.interval, (Finding("words", f"{offer.product}: {error}"),)))
+
     async def _again(self, now: datetime) -> None:
         """Judge what waits for people anew: it leaves once they agree, and is over once its gate has closed."""
         waiting = list(self._book.ledger.held.values())
-        outgoing = [Outgoing(held.offers, self._market.encode(held.offers)) for held in waiting]
+        outgoing = list(self._encoded(held.offers for held in waiting))
         leaving: list[Offer] = []
         for decision in self._gate.judge(outgoing, now) if outgoing else ():
             if isinstance(decision, judge.Leaves):
