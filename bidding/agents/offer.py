@@ -7,7 +7,7 @@ From what a strategy wants to what leaves: one gate for new offers, held ones an
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -161,7 +161,7 @@ def refusals_by_interval(decision: judge.Refused) -> Iterator[NoOffer]:
     for offer in decision.offers:
         concerned = [r for r in decision.refusals if r.offer_id in {"", offer.offer_id}]
         if concerned:
-            yield NoOffer(offer.interval, tuple(Finding(r.rule, f"{r.detail} [{r.source}]") for r in concerned))
+            yield NoOffer(offer.interval, tuple(Finding(r.rule, f"{r.detail} (by {r.source})") for r in concerned))
 
 
 def is_over(decision: Decision) -> bool:

@@ -50,7 +50,7 @@ class Metered(History):
         self._past = {}
 
 
-def no_baseline(_history: pl.DataFrame, _event: Event, _calendar: Calendar) -> Baseline:
+def no_baseline(_history: pl.DataFrame, _event: Event, _calendar: Calendar, _grid: timedelta) -> Baseline:
     raise InsufficientDataError(1, 0, "days")
 
 
