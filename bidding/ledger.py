@@ -298,6 +298,11 @@ class Ledger:
         free = OVER | {OfferState.HELD}
         return [record.offer for record in self.offers.values() if record.state not in free]
 
+    def is_offered(self, resource: str, product: str, interval: Interval) -> bool:
+        """Tell whether *interval* is offered, or was turned down by the venue; what never left may be tried again."""
+        records = self.revisions((resource, product, interval))
+        return any(record.state is not OfferState.REJECTED or record.attempts for record in records)
+
     def revision_of(self, resource: str, product: str, interval: Interval) -> int:
         """Return the highest revision offered for *interval*, 0 for none."""
         records = self.revisions((resource, product, interval))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from bidding.agents.gatekeeper import Gatekeeper
+from bidding.agents.gatekeeper import Gatekeeper, Reference
 from bidding.book import Book
 from bidding.capacity import Finding
 from bidding.entries import Explained, Held, Refused
@@ -32,6 +32,8 @@ class Strategy(Protocol):
 
     insufficient: InsufficientDataError | None
     """What history lacks, while it does."""
+    reference: Reference
+    """Prices that are expected, where they are."""
 
     async def due(self, now: datetime) -> Sequence[Offer | NoOffer | Explained]:
         """Return what to offer at *now* of what is not offered yet, why, and why not."""
@@ -64,6 +66,7 @@ class Offering:
         self._gate.look(now)
         await self._again(now)
         wanted = await self._strategy.due(now)
+        self._gate.reference = self._strategy.reference
         for refusal in (one for one in wanted if isinstance(one, NoOffer)):
             self._say_why_not(refusal)
         reasons = {one.offer_id: one for one in wanted if isinstance(one, Explained)}
@@ -93,7 +96,7 @@ class Offering:
                 leaving += decision.offers
             elif isinstance(decision, judge.Held):
                 self._say_not_counted(decision)
-            elif isinstance(decision, judge.Refused) and not self._gate.closed(now):
+            elif is_over(decision):
                 for offer in decision.offers:
                     self._book.write(Refused(offer_id=offer.offer_id, reason=str(decision)))
         await self._submit(leaving)
@@ -150,3 +153,8 @@ def refusals_by_interval(decision: judge.Refused) -> Iterator[NoOffer]:
         concerned = [r for r in decision.refusals if r.offer_id in {"", offer.offer_id}]
         if concerned:
             yield NoOffer(offer.interval, tuple(Finding(r.rule, f"{r.detail} [{r.source}]") for r in concerned))
+
+
+def is_over(decision: Decision) -> bool:
+    """Tell whether a held document can never leave any more; a halt, a gap in telemetry or a full minute pass."""
+    return isinstance(decision, judge.Refused) and any(r.rule == "gate_closure" for r in decision.refusals)

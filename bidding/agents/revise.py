@@ -35,6 +35,8 @@ class Revising:
         self._market, self._book, self._submitter = market, book, submitter
         self._firm, self._propose = firm, propose
         self._since: dict[Key, datetime] = {}
+        self._untold: dict[str, str] = {}
+        """By shortfall: why the venue may not have heard of it."""
         self._wait = timedelta(seconds=settings.revise_wait_s)
         self._lead = timedelta(seconds=settings.ramp_lead_s)
         self._bounds = Bounds(
@@ -84,13 +86,20 @@ class Revising:
     def _delivers(self, now: datetime) -> bool:
         """Return whether an instruction is in force at *now*, or about to be."""
         dispatches = self._book.ledger.dispatches.values()
-        return any(one.interval.start - self._lead <= now < one.interval.end for one in dispatches)
+        return any(
+            one.reduction_mw > 0 and one.interval.start - self._lead <= now < one.interval.end for one in dispatches
+        )
 
     async def _tell_again(self, now: datetime) -> None:
-        """Tell the venue of the shortfalls that it may not have heard of: the same again changes nothing."""
+        """
+        Tell the venue of the shortfalls that it may not have heard of: the same again changes nothing.
+
+        Of several for one interval only the newest is told: an older one would promise more than there is.
+        """
         ledger = self._book.ledger
-        for name, shortfall in list(ledger.shortfalls.items()):
-            if name not in ledger.told and now < shortfall.interval.end:
+        newest = {key_of(shortfall): shortfall for shortfall in ledger.shortfalls.values()}
+        for shortfall in newest.values():
+            if shortfall.shortfall_id not in ledger.told and now < shortfall.interval.end:
                 await self._tell(shortfall)
 
     async def _tell(self, shortfall: Shortfall) -> None:
@@ -100,7 +109,9 @@ class Revising:
             log.error("the venue will not hear of a shortfall: %s", error)  # noqa: TRY400 - one line, no traceback
             self._book.write(Told(shortfall_id=shortfall.shortfall_id, refused=str(error)))
         except VenueError as error:
-            log.warning("the venue may not have heard of a shortfall, telling it again: %s", error)
+            if self._untold.get(shortfall.shortfall_id) != str(error):
+                log.warning("the venue may not have heard of a shortfall, telling it again: %s", error)
+            self._untold[shortfall.shortfall_id] = str(error)
         else:
             self._book.write(Told(shortfall_id=shortfall.shortfall_id))
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from bidding.portfolio.model import Flexibility, Note, Problem, Slot, Step, is_energy, is_up
+from bidding.portfolio.model import Commitment, Flexibility, Note, Problem, Slot, Step, is_energy, is_up
 from bidding.products import Rules, Trading
 from pipeline.interval import Interval
 from pipeline.messages.telemetry import Tier
@@ -245,27 +245,26 @@ class Grid:
     def _taken(self, t: int) -> tuple[tuple[float, float], float]:
         """Return power that is spoken for, kW, and for how many hours at most a day's energy goes with it; and load."""
         interval = self.intervals[t]
-        reserved = sum((o.reserved_mw for o in self.problem.obligations if overlaps(o.interval, interval)), Decimal(0))
-        up, energy_h = Decimal(0), 0.0
-        for promise in self.problem.commitments:
-            if not overlaps(promise.interval, interval):
-                continue
-            rules = self.problem.products.get(promise.product)
-            if rules is not None and is_up(rules):
-                up += promise.quantity_mw
-            else:
-                reserved += promise.quantity_mw
-                energy_h = self.hours
-        return (float(reserved) * KW_PER_MW, energy_h), float(up) * KW_PER_MW
+        duties = sum((o.reserved_mw for o in self.problem.obligations if overlaps(o.interval, interval)), Decimal(0))
+        promises = [promise for promise in self.problem.commitments if overlaps(promise.interval, interval)]
+        up = [promise for promise in promises if self._wants_more(promise)]
+        down = [promise for promise in promises if not self._wants_more(promise)]
+        energy_h = self.hours if down else 0.0
+        return (float(duties + peak(down)) * KW_PER_MW, energy_h), float(peak(up)) * KW_PER_MW
+
+    def _wants_more(self, promise: Commitment) -> bool:
+        """Tell whether *promise* is of a product that wants more load; one that is not known takes power."""
+        rules = self.problem.products.get(promise.product)
+        return rules is not None and is_up(rules)
 
     @cached_property
     def promised(self) -> Bools:
         """P, T; stands already and is not offered again."""
-        stands = {(promise.product, promise.interval.start) for promise in self.problem.commitments}
-        return np.array(
-            [[(name, interval.start) in stands for interval in self.intervals] for name in self.products],
-            dtype=np.bool_,
-        ).reshape(len(self.products), len(self.intervals))
+        stands = np.zeros((len(self.products), len(self.intervals)), dtype=np.bool_)
+        for promise in self.problem.commitments:
+            if promise.product in self.products:
+                stands[self.products.index(promise.product)] |= [overlaps(promise.interval, i) for i in self.intervals]
+        return stands
 
     @cached_property
     def worth(self) -> tuple[Floats, Floats]:
@@ -279,6 +278,13 @@ class Grid:
         factor = np.array([float(rules.shortfall_factor) for rules in self.rules])[:, None, None, None]
         missing = np.where(owed_h > 0, -owed_h * factor * np.maximum(paid, 0.0), standing)
         return there, np.where(f.lost, there, np.broadcast_to(missing, there.shape))
+
+
+def peak(promises: Sequence[Commitment]) -> Decimal:
+    """Return the most that *promises* add up to at any instant: twelve of five minutes are not the sum of an hour."""
+    starts = {promise.interval.start for promise in promises}
+    sums = (sum((p.quantity_mw for p in promises if start in p.interval), Decimal(0)) for start in starts)
+    return max(sums, default=Decimal(0))
 
 
 def overlaps(one: Interval, other: Interval) -> bool:

@@ -7,8 +7,8 @@ HiGHS for a linopy program: one thread, one seed, and a way that ends in bounded
 """
 
 import os
+import threading
 from dataclasses import dataclass
-from functools import cache
 
 import highspy
 import linopy
@@ -45,17 +45,28 @@ class Solution:
     """`linear`, `branched` or `dived`."""
 
 
-@cache
+class _Local(threading.local):
+    """Each thread has a solver of its own."""
+
+    highs: highspy.Highs | None = None
+
+
+_LOCAL = _Local()
+
+
 def _highs() -> highspy.Highs:
-    """Return this process's solver. Its constructor writes a banner to standard output, which belongs to our caller."""
+    """Return this thread's solver. Its constructor writes a banner to standard output, which belongs to our caller."""
+    if _LOCAL.highs is not None:
+        return _LOCAL.highs
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 1)
-        return highspy.Highs()  # type: ignore[no-untyped-call] # highspy's own constructor has no annotations
+        _LOCAL.highs = highspy.Highs()  # type: ignore[no-untyped-call] # its constructor has no annotations
     finally:
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)
+    return _LOCAL.highs
 
 
 class Solver:

@@ -23,6 +23,7 @@ from bidding.markets.ercot.decode import Held, Transaction, decode, standing, tr
 from bidding.markets.ercot.hours import trading_date
 from bidding.markets.ercot.reply import Reply, bids, read_awards, read_notices, read_notifications
 from bidding.products import Rules
+from bidding.products.load import confirmations
 from bidding.products.load import load as load_products
 from pipeline.clock import Clock
 from pipeline.errors import RejectedError, UnknownOutcomeError, VenueError
@@ -31,10 +32,14 @@ from pipeline.settings import load
 
 
 async def connect(path: Path, clock: Clock) -> Market:
-    """Return the venue of ``[venue.ercot]``; nothing is sent yet. Raise `ConfigError` for settings that cannot work."""
+    """
+    Return the venue of ``[venue.ercot]``, its products with what ``[products.ercot]`` confirms; nothing is sent yet.
+
+    Raise `ConfigError` for settings that cannot work.
+    """
     session = open_session(load(path, "venue.ercot", ErcotVenue), clock)
     today = clock.now().astimezone(names.ZONE).date()
-    known = load_products("ercot", today)
+    known = load_products("ercot", today, confirmations(path).get("ercot"))
     return ErcotMarket(session, clock, {name: known[name] for name in names.PRODUCTS if name in known})
 
 

@@ -27,6 +27,8 @@ RESOURCE = words.TYPE_2.name
 """DRR type II: it sells all products. Type I is there, too."""
 PRODUCTS = ("energy-da", "energy-rt", "spin", "supplemental", "short-term-reserve", "reg")
 NOW: datetime = words.NOW
+CHEAP = (("2.0", "1.00"),)
+"""Bought at any price of the mock's. There is no `TWO_STEPS`: MISO takes an hour whole or not at all."""
 PARTICIPANT = "FIRMWATT"
 READY_WITHIN_S = 60.0
 SERVER = Path(__file__).parent.parent / "miso" / "server.py"

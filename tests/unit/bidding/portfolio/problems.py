@@ -47,8 +47,10 @@ def step(power_mw: float, cost: str = "0", tier: Tier = Tier.T3, confidence: flo
     )
 
 
-def flexibility(*rows: Sequence[Step], up_mw: float = 0.0, **limits: object) -> Flexibility:
-    """Return what can be let go in as many hours as there are *rows*."""
+def flexibility(*rows: Sequence[Step], **limits: object) -> Flexibility:
+    """Return what can be let go in as many hours as there are *rows*; `up_mw` can be taken on."""
+    up_mw = limits.pop("up_mw", 0.0)
+    assert isinstance(up_mw, (int, float))
     slots = tuple(
         Slot(interval=interval, steps=tuple(row), up_kw=up_mw * 1000)
         for interval, row in zip(hours(len(rows)), rows, strict=True)
@@ -63,6 +65,16 @@ def scenario(
     **prices: Sequence[float | None],
 ) -> Scenario:
     """Return a scenario of hourly prices by product, such as `scenario(0.5, energy=[20, 80])`."""
+    return scenario_of(prices, probability, called, name)
+
+
+def scenario_of(
+    prices: Mapping[str, Sequence[float | None]],
+    probability: float = 1.0,
+    called: Mapping[str, float] | None = None,
+    name: str = "s",
+) -> Scenario:
+    """Return a scenario of products whose names are no Python names."""
     series = {
         product: Series(price=tuple(row), called=(called[product],) * len(row) if called and product in called else ())
         for product, row in prices.items()

@@ -1,6 +1,7 @@
 """The optimiser against cases solved by hand, an enumeration of every plan, and what must hold of any optimum."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from itertools import combinations_with_replacement, pairwise
 from itertools import product as every
@@ -8,13 +9,13 @@ from itertools import product as every
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.bidding.portfolio.problems import flexibility, problem, product, scenario, step
+from unit.bidding.portfolio.problems import flexibility, hours, problem, product, scenario, scenario_of, step
 
 from bidding.portfolio import program, solver, strategy
 from bidding.portfolio.grid import Grid
 from bidding.portfolio.levels import levels
 from bidding.portfolio.limits import broken
-from bidding.portfolio.model import Plan, Planned, Problem
+from bidding.portfolio.model import Commitment, Obligation, Plan, Planned, Problem
 from bidding.portfolio.planning import planned_step
 from bidding.portfolio.strategies import optimiser, simple
 from bidding.portfolio.value import worth
@@ -124,10 +125,6 @@ def test_risk_weight_leaves_out_what_loses_on_bad_days() -> None:
 
 def test_obligations_and_promises_are_not_sold_again() -> None:
     """10 MW firm, 3 MW to be curtailed on order, 2.5 MW awarded as spin: 4.5 MW of energy are left."""
-    from unit.bidding.portfolio.problems import hours
-
-    from bidding.portfolio.model import Commitment, Obligation
-
     (hour,) = hours(1)
     case = problem(
         flexibility([step(10)]),
@@ -141,11 +138,20 @@ def test_obligations_and_promises_are_not_sold_again() -> None:
         assert sold(strategy(name).plan(case)) == {("energy", 12): [("4.5", "0.00", "T3")]}
 
 
+def test_promises_of_a_finer_market_count_once_and_their_product_is_not_offered_again() -> None:
+    """Four quarters of an hour at 2 MW are 2 MW of the hour, not 8: 8 MW of energy are left, and no spin."""
+    (hour,) = hours(1)
+    quarters = [
+        Commitment(product="spin", interval=quarter, quantity_mw=Decimal(2))
+        for quarter in hour.split(timedelta(minutes=15))
+    ]
+    for stand in (quarters, quarters[1:2]):
+        case = problem(flexibility([step(10)]), [scenario(energy=[50], spin=[90])], [ENERGY, SPIN], commitments=stand)
+        for name in ("optimiser", "simple"):
+            assert sold(strategy(name).plan(case)) == {("energy", 12): [("8.0", "0.00", "T3")]}
+
+
 def test_a_duty_that_bars_sale_leaves_nothing() -> None:
-    from unit.bidding.portfolio.problems import hours
-
-    from bidding.portfolio.model import Obligation
-
     barred = Obligation(interval=hours(1)[0], reserved_mw=Decimal(0), source="PUCT Docket 59220", bars_sale=True)
     case = problem(flexibility([step(10)]), [scenario(energy=[50])], [ENERGY], obligations=[barred])
 
@@ -162,7 +168,7 @@ def test_more_load_is_sold_beside_less_load() -> None:
     down = product("reg-down", Family.REGULATION_DOWN)
     case = problem(
         flexibility([step(10, "20")], up_mw=4, up_cost_per_mwh="6"),
-        [scenario(1.0, {"reg-down": 0.5}, energy=[50], **{"reg-down": [10]})],
+        [scenario_of({"energy": [50], "reg-down": [10]}, called={"reg-down": 0.5})],
         [ENERGY, down],
     )
 
@@ -323,7 +329,7 @@ def tiny(draw: st.DrawFn) -> Problem:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(case=tiny())
 def test_no_plan_that_can_be_enumerated_is_better(case: Problem) -> None:
     """
@@ -366,12 +372,14 @@ def days(draw: st.DrawFn) -> Problem:
     ]
     price = st.floats(0, 120).map(lambda dollars: round(dollars, 2))
     scenarios = [
-        scenario(
+        scenario_of(
+            {
+                "energy": [draw(price) for _ in range(size)],
+                "spin": [draw(price) / 5 for _ in range(size)],
+                "reg-up": [draw(price) / 4 for _ in range(size)],
+            },
             0.25,
             {"spin": draw(st.sampled_from([0.0, 0.0, 0.3])), "reg-up": 0.1},
-            energy=[draw(price) for _ in range(size)],
-            spin=[draw(price) / 5 for _ in range(size)],
-            **{"reg-up": [draw(price) / 4 for _ in range(size)]},
         )
         for _ in range(4)
     ]

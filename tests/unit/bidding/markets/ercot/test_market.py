@@ -242,7 +242,9 @@ async def test_hours_are_taken_back_one_by_one(ercot: Market) -> None:
     assert [one.status for one in await ercot.withdraw([first], epoch=1)] == ["withdrawn"]
 
 
-async def test_of_an_hour_that_services_share_only_what_was_meant_is_taken_back(ercot: Market, url: str) -> None:
+async def test_of_an_hour_that_services_share_only_what_was_meant_is_taken_back(
+    ercot: Market, url: str, folder: Path
+) -> None:
     reg_up, ecrs = offer("reg-up", FIRST, ("1.0", "9.00")), offer("ecrs", FIRST, ("1.0", "9.00"), ("2.0", "9.00"))
     alone = offer("reg-up", SECOND)
     await send(ercot, reg_up, ecrs, alone)
@@ -251,6 +253,10 @@ async def test_of_an_hour_that_services_share_only_what_was_meant_is_taken_back(
 
     assert [receipt.status for receipt in taken] == ["withdrawn", "withdrawn"]
     assert await states(ercot, reg_up, ecrs, alone) == {ecrs.offer_id: "accepted"}
+    lines = [json.loads(line) for line in (market.home_of(url, folder) / "requests.jsonl").read_text().splitlines()]
+    assert [line["keys"] for line in lines if line["kind"] == "cancel BidSet"][-1:] == [
+        ["QFIRM.20260725.ASO.AIFAC_CLR1.REGUP-RRS-ONNS.02"]
+    ]
     await ercot.withdraw([ecrs], epoch=1)
     assert await states(ercot, reg_up, ecrs, alone) == {}
     assert market.audit(url)["duplicate_submissions"] == 0
