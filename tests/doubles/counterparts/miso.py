@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,6 @@ PARTICIPANT = "FIRMWATT"
 READY_WITHIN_S = 60.0
 SERVER = Path(__file__).parent.parent / "miso" / "server.py"
 SHARED = Path(os.environ.get("FIRMWATT_SHARED") or Path(__file__).parents[4] / "shared")
-
-_SPECIFICATIONS: dict[Path, Specification] = {}
 
 
 def intervals(product: str) -> list[Interval]:
@@ -134,11 +133,16 @@ def offers() -> st.SearchStrategy[tuple[Offer, ...]]:
 
 def validate(document: bytes, shared: Path) -> None:
     """Hold *document* against the published schema, and what is sent of it against the same schema, closed."""
-    specification = _SPECIFICATIONS.setdefault(shared, Specification(shared))
+    specification = _specification(shared)
     for content, is_closed in ((document, False), (sent(document), True)):
         value = read(content, len(content))
         wrong = specification.complaints(specification.named(SCHEDULE), value, closed=is_closed)
         assert not wrong, wrong[0]
+
+
+@cache
+def _specification(shared: Path) -> Specification:
+    return Specification(shared)
 
 
 def audit(url: str) -> dict[str, int]:
