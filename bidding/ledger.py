@@ -207,13 +207,16 @@ class Ledger:
             yield from self.waiting_for(replace(sent, state=OfferState.SENT))
 
     def _superseded_by(self, record: OfferRecord) -> Iterator[OfferRecord]:
-        """Yield the earlier revisions in whose place *record* stands now."""
-        if record.state not in TAKEN | {OfferState.PENDING}:
+        """Yield the revisions in whose place *record* stands now: the earlier ones, and where it was bought all."""
+        bought = record.state is OfferState.AWARDED
+        if not bought and record.state not in TAKEN | {OfferState.PENDING}:
             return
         for name in self._by_key[key_of(record.offer)]:
-            earlier = self.offers[name]
-            if earlier.offer.revision < record.offer.revision and earlier.state in STANDING - UNRESOLVED:
-                yield replace(earlier, state=OfferState.SUPERSEDED, detail=f"revision {record.offer.revision} stands")
+            other, revision = self.offers[name], record.offer.revision
+            gives_way = other.offer.revision < revision or (bought and other.offer.revision > revision)
+            if gives_way and other.state in STANDING - UNRESOLVED:
+                detail = f"revision {revision} {'was bought' if bought else 'stands'}"
+                yield replace(other, state=OfferState.SUPERSEDED, detail=detail)
 
     def _standing_again(self, record: OfferRecord) -> Iterator[OfferRecord]:
         """Yield the revision that had to give way to others which are all refused by now, *record* the last of them."""

@@ -41,7 +41,7 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait between questions, spans of the clock."""
+    """How long to wait between questions, spans of the clock where nothing else is said."""
 
     retry: timedelta
     """Between two questions to a venue that does not answer."""
@@ -51,6 +51,12 @@ class Patience:
     """Nothing is sent later than this before gate closure."""
     request_s: float = 30.0
     """The machine's time after which a request is given up; no process before this one has one under way for longer."""
+    least_s: float = 0.5
+    """
+    The machine's time for which a request is under way at least, however fast the clock runs.
+
+    An assumption: one retransmission, which Linux sends after 0.2 s or later (TCP_RTO_MIN), and the way there.
+    """
 
 
 class Submitter:
@@ -123,7 +129,7 @@ class Submitter:
 
     async def _let_go(self, offers: Sequence[Offer]) -> None:
         """Write that *offers* are not the venue's any more, once it has said so again."""
-        await self._clock.sleep(self._patience.in_flight)
+        await self._clock.sleep(self._in_flight)
         answer = await self._ask(offers)
         if answer is not None:
             gone = (offer.offer_id for offer in offers if offer.offer_id not in answer)
@@ -223,11 +229,16 @@ class Submitter:
 
     def _under_way_for(self, name: str) -> timedelta:
         """Return how much longer a request with document *name* may be under way."""
-        in_flight = self._patience.in_flight
+        in_flight = self._in_flight
         if self._primary is None or name in self._sent_here:
             return in_flight
         in_flight_s = self._clock.wall_seconds(in_flight)
         return self._clock.span(self._primary.earlier_requests_end_in(self._patience.request_s, in_flight_s))
+
+    @property
+    def _in_flight(self) -> timedelta:
+        """The span of the clock after which nothing that was sent is under way any more."""
+        return max(self._patience.in_flight, self._clock.span(self._patience.least_s))
 
     async def _again(self, name: str, absent: Sequence[Offer]) -> None:
         """Send what the venue never saw; only that, where it saw the rest."""

@@ -235,6 +235,16 @@ def test_a_revision_that_the_venue_still_holds_binds_us_beside_the_newer_one() -
     assert [o.offer_id for o in book.taken] == ["rev-1"]
 
 
+def test_what_was_bought_leaves_no_other_revision_standing() -> None:
+    """The venue held 1 in 2's place to the end, and bought it: only that is promised."""
+    book = after(intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"))
+
+    for document in (found_older(), award().model_copy(update={"offer_id": ""})):
+        book.apply(document)
+
+    assert [(o.offer_id, book.offers[o.offer_id].state) for o in book.taken] == [("rev-1", OfferState.AWARDED)]
+
+
 def test_the_newer_revision_accepted_again_takes_the_place_again() -> None:
     book = after(intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"))
 

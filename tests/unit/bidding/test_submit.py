@@ -107,6 +107,16 @@ async def test_what_the_venue_never_saw_is_sent_again_once_it_said_so_twice(tmp_
     assert r.venue.calls == ["submit", "status", "status", "submit"]
 
 
+async def test_a_fast_clock_does_not_shorten_the_time_that_a_request_is_under_way(tmp_path: Path) -> None:
+    """100 times as fast as the machine: half a second of the machine's is 50 s, not the millisecond in the settings."""
+    clock, venue = WaitedClock(speed=100.0, shown=[NOON]), ScriptedVenue(on_submit=["lost before"])
+    with Journal(tmp_path / "j") as journal:
+        (record,) = await Submitter(venue, Book(journal, clock), clock, patience(1, least_s=0.5)).submit([OFFER])
+
+    assert record.attempts == 2
+    assert clock.now() == NOON + timedelta(seconds=50)
+
+
 async def test_a_request_still_on_its_way_is_not_overtaken(tmp_path: Path) -> None:
     """The venue says "never saw it" and then the request arrives: the second question finds it."""
     venue = ScriptedVenue(on_submit=["lost before"], on_status=["arrives meanwhile"])
