@@ -148,13 +148,19 @@ def _asked(instruction: Instruction) -> Iterator[tuple[Kind, Priced | None]]:
 
 
 def energy_dispatches(given: Iterable[Order], awards: Iterable[Award]) -> tuple[Dispatch, ...]:
-    """Return what *given* asks of energy, five minutes each, laid on the day-ahead award first."""
+    """
+    Return what *given* asks of energy, five minutes each, laid on the day-ahead award first.
+
+    The last award bears what exceeds them all: the real-time award is that of the hour's first instruction, and a later
+    one may ask for more.
+    """
     owed = [award for award in awards if PRODUCTS[award.product] == "energy"]
     found: list[Dispatch] = []
     for order in given:
         said = (one.energy_dispatch for one in (*order.before, order.instruction))
         asked = [energy.mw for energy in said if energy is not None]
-        held = (award for award in owed if award.interval == order.hour)
+        held = [award for award in owed if award.interval == order.hour]
+        held[-1:] = [award.model_copy(update={"quantity_mw": max(asked, default=0)}) for award in held[-1:]]
         found += _laid_on(held, asked, order.interval, order.issued_at)
     return tuple(found)
 

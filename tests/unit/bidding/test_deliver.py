@@ -289,3 +289,14 @@ def test_leases_are_cut_short_with_the_instruction(rig: Rig) -> None:
     assert second.expires_at == NOON + MINUTE + timedelta(seconds=SETTINGS.release_s)
     assert second.caps == first.caps
     assert rig.after(20) == rig.after(60) == []
+
+
+def test_what_follows_and_was_taken_back_holds_nothing(rig: Rig) -> None:
+    """One minute is owed, the next at 0 MW: leases end a way back after the first."""
+    called(rig, "d-1", "0.2", Interval(NOON, NOON + MINUTE))
+    called(rig, "d-2", "0", Interval(NOON + MINUTE, NOON + 2 * MINUTE))
+    rig.see(1000)
+
+    (lease,) = rig.after(0)
+
+    assert lease.expires_at == NOON + MINUTE + timedelta(seconds=SETTINGS.release_s)

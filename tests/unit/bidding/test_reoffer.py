@@ -326,7 +326,10 @@ async def test_a_shortfall_is_told_until_the_venue_has_answered(
     assert [told.refused for told in r.book.ledger.told.values()] == [refused]
 
 
-async def test_while_load_is_held_down_nothing_is_decided(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mw", "calls"), [("0.1", ["submit"]), ("0", ["submit", "submit"])], ids=["owed", "taken back"]
+)
+async def test_while_load_is_held_down_nothing_is_decided(tmp_path: Path, mw: str, calls: list[str]) -> None:
     """The relief that is left then is what has not been let go yet, not what the next interval could let go."""
     with rig(tmp_path / "j", ScriptedVenue()) as r:
         await r.submitter.submit([OFFER])
@@ -337,11 +340,11 @@ async def test_while_load_is_held_down_nothing_is_decided(tmp_path: Path) -> Non
                 award_id="a",
                 resource="r1",
                 interval=before.interval,
-                reduction_mw=Decimal("0.1"),
+                reduction_mw=Decimal(mw),
                 issued_at=NOON,
             )
         )
         r.firm_mw[0] = "0.1"
         await r.revising.tick(NOON)
 
-    assert r.venue.calls == ["submit"]
+    assert r.venue.calls == calls

@@ -49,8 +49,9 @@ def notified(created: int, **data: object) -> Notification:
     )
 
 
-def dispatched(created: int, mw: str) -> Notification:
-    said = {"pnodeName": "R1", "interval": FIVE.start.isoformat(), "energyDispatch": {"mw": mw, "price": "45"}}
+def dispatched(created: int, mw: str, at: int = 0) -> Notification:
+    start = (SIX_PM.start + at * MINUTE).isoformat()
+    said = {"pnodeName": "R1", "interval": start, "energyDispatch": {"mw": mw, "price": "45"}}
     return notified(created, dispatchInstructions=[said])
 
 
@@ -89,6 +90,17 @@ def test_an_award_that_the_correction_does_not_reach_any_more_owes_nothing() -> 
         {"energy-da": Decimal("4.0"), "energy-rt": Decimal("0.0")},
         {"energy-da": Decimal("0.0"), "energy-rt": Decimal("0.0")},
     ]
+
+
+def test_a_later_instruction_may_ask_for_more_than_the_first() -> None:
+    """3.0 MW, then 5.0, then 2.0: each is owed whole."""
+    asked = ["3.0", "5.0", "2.0"]
+    log = [dispatched(5 * n, mw, 5 * n) for n, mw in enumerate(asked)]
+    said = orders(log, "R1", label_ends=False)
+
+    found = energy_dispatches(said, real_time_awards(said, (), "R1", SOLD))
+
+    assert [str(one.reduction_mw) for one in found] == asked
 
 
 def test_what_was_never_asked_for_is_not_told() -> None:
