@@ -28,7 +28,7 @@ from bidding.agents.due import planned
 from bidding.agents.feed import World
 from bidding.agents.firm import FirmOffers
 from bidding.agents.firm_now import FirmNow
-from bidding.agents.gatekeeper import Gatekeeper
+from bidding.agents.gatekeeper import Gatekeeper, Switch
 from bidding.agents.history import History
 from bidding.agents.offer import Offering, Strategy
 from bidding.agents.portfolio import PortfolioOffers
@@ -88,6 +88,8 @@ async def _bid(settings: Settings) -> None:
     outbox = Outbox()
     window = terms.window.length + terms.window.max_age + WINDOW_SLACK
     world = World(settings.site.name, window, settings.site.interval)
+    switch = Switch()
+    switch.listen()
     async with AsyncExitStack() as stack:
         journal = await stack.enter_async_context(take_over(Path(bidding.journal), bidding.takeover_s))
         primary = Primary(journal, bidding.takeover_s)
@@ -101,6 +103,7 @@ async def _bid(settings: Settings) -> None:
             settings,
             market,
             rules,
+            switch=switch,
             journal=journal,
             primary=primary,
             book=book,
@@ -205,6 +208,7 @@ class Desk:
         market: Market,
         rules: Rules,
         *,
+        switch: Switch,
         journal: Journal,
         primary: Primary,
         book: Book,
@@ -231,8 +235,8 @@ class Desk:
             world=world,
             clock=settings.clock,
             window=terms.window,
+            switch=switch,
         )
-        self._gate.listen()
         self._submitter = Submitter(
             market,
             book,
@@ -266,11 +270,16 @@ class Desk:
         await _first_of(
             self._until_done(),
             every(timedelta(seconds=self._settings.bidding.reconcile_s), self._clock, self._reconcile),
+            every(span, self._clock, self._look),
             every(span, self._clock, self._offer),
             every(span, self._clock, self._intake.tick),
             every(span, self._clock, self._delivery.tick),
             every(span, self._clock, self._settle),
         )
+
+    async def _look(self, now: datetime) -> None:
+        """Take in switches and telemetry, also while an offer waits for a venue that is silent."""
+        self._gate.look(now)
 
     async def _offer(self, now: datetime) -> None:
         """Offer only while nothing is open from before, and not before the venue agrees on what stands."""

@@ -177,23 +177,31 @@ def commands(current: Plan, directory: Iterable[HostRecord], lease: Lease) -> li
     Every GPU of a tier and model gets the same cap: one capped GPU slows a whole training job anyway.
     """
     by_host = {record.host: caps_of(current, record) for record in directory}
-    return [
-        LeaseCommand(
-            command_id=f"{host}-{lease.seq}",
-            host=host,
-            seq=lease.seq,
-            kind="economic",
-            award_id=lease.award_id,
-            dispatch_id=lease.dispatch_id,
-            issued_at=lease.issued_at,
-            not_before=lease.issued_at,
-            expires_at=lease.expires_at,
-            caps=caps,
-            release_s=lease.release_s,
-        )
-        for host, caps in sorted(by_host.items())
-        if caps
-    ]
+    return [_command(host, caps, lease) for host, caps in sorted(by_host.items()) if caps]
+
+
+def releases(current: Plan, directory: Iterable[HostRecord], lease: Lease) -> list[LeaseCommand]:
+    """Return the command to let go now for every host that *current* caps, in order of host name."""
+    hosts = {
+        record.host for record in directory for pool in record.pools if pool.gpus > 0 and pool.tier in current.cuts
+    }
+    return [_command(host, (), lease) for host in sorted(hosts)]
+
+
+def _command(host: str, caps: tuple[PoolCap, ...], lease: Lease) -> LeaseCommand:
+    return LeaseCommand(
+        command_id=f"{host}-{lease.seq}",
+        host=host,
+        seq=lease.seq,
+        kind="economic",
+        award_id=lease.award_id,
+        dispatch_id=lease.dispatch_id,
+        issued_at=lease.issued_at,
+        not_before=lease.issued_at,
+        expires_at=lease.expires_at,
+        caps=caps,
+        release_s=lease.release_s,
+    )
 
 
 def caps_of(current: Plan, record: HostRecord) -> tuple[PoolCap, ...]:

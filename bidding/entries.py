@@ -148,6 +148,8 @@ class Found(Document):
     verdict: str
     ours: str
     theirs: str
+    holds: Receipt | None = None
+    """Of an older revision that the venue holds in the offer's place."""
 
 
 class Explained(Document):

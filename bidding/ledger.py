@@ -3,6 +3,7 @@ The ledger: what the journal adds up to. A pure fold, so that a restart knows wh
 
 Each kind of journal record is a document of `bidding.entries`; `Ledger.apply` says what it changes. A later revision of
 an offer that the venue has accepted stands in the earlier one's place, because a venue holds one offer for an interval.
+The earlier one binds us again once the later is refused, or the venue was found to hold the earlier.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,12 +30,14 @@ from bidding.states import (
     CLEARED,
     OVER,
     STANDING,
+    STATUS,
     STEP,
     TAKEN,
     UNRESOLVED,
     DocumentRecord,
     Key,
     OfferRecord,
+    held_again,
     key_of,
 )
 from pipeline.interval import Interval
@@ -74,18 +77,18 @@ class Ledger:
 
     def apply(self, document: Document) -> list[OfferRecord]:
         """Take *document* in; return the offers that it moved one step on."""
-        if isinstance(document, Award) and not document.offer_id:
-            document = document.model_copy(update={"offer_id": self._bought(key_of(document))})
+        if isinstance(document, Award) and (document := self.named(document)) == self.awards.get(document.award_id):
+            return []
         self._keep(document)
         self._move(document)
         moved = [record for record in self._after(document) if record != self.offers.get(record.offer.offer_id)]
         for record in moved:
             self._put(record)
-        superseded = [earlier for record in moved for earlier in self._superseded_by(record)]
-        for record in superseded:
+        others = [other for record in moved for other in (*self._superseded_by(record), *self._standing_again(record))]
+        for record in others:
             self._put(record)
-        self._close(moved + superseded)
-        return moved + superseded
+        self._close(moved + others)
+        return moved + others
 
     def _put(self, record: OfferRecord) -> None:
         if record.offer.offer_id not in self.offers:
@@ -141,6 +144,7 @@ class Ledger:
                 document.document_id,
                 document.offer_ids,
                 withdraws=True,
+                reason=document.reason,
                 attempts=self._attempts(document.document_id),
             )
             self._open[document.document_id] = None
@@ -175,6 +179,10 @@ class Ledger:
             return [OfferRecord(offer, state=OfferState.HELD, detail=reason) for offer in document.offers]
         if isinstance(document, Intent):
             return [self._meant(offer, document.document_id) for offer in document.offers]
+        if isinstance(document, Found):
+            return (
+                [held_again(record, document.holds) for record in self._about(document.holds)] if document.holds else []
+            )
         if isinstance(document, Statement):
             settled = document.lines if document.issuer != OURS else ()
             records = filter(None, (self._awarded(line.award_id) for line in settled))
@@ -199,22 +207,55 @@ class Ledger:
             yield from self.waiting_for(replace(sent, state=OfferState.SENT))
 
     def _superseded_by(self, record: OfferRecord) -> Iterator[OfferRecord]:
-        """Yield the earlier revisions in whose place *record* stands now."""
-        if record.state not in TAKEN | {OfferState.PENDING}:
+        """Yield the revisions in whose place *record* stands now: the earlier ones, and where it was bought all."""
+        bought = record.state is OfferState.AWARDED
+        if not bought and record.state not in TAKEN | {OfferState.PENDING}:
             return
         for name in self._by_key[key_of(record.offer)]:
-            earlier = self.offers[name]
-            if earlier.offer.revision < record.offer.revision and earlier.state in STANDING - UNRESOLVED:
-                yield replace(earlier, state=OfferState.SUPERSEDED, detail=f"revision {record.offer.revision} stands")
+            other, revision = self.offers[name], record.offer.revision
+            gives_way = other.offer.revision < revision or (bought and other.offer.revision > revision)
+            if gives_way and other.state in STANDING - UNRESOLVED:
+                detail = f"revision {revision} {'was bought' if bought else 'stands'}"
+                yield replace(other, state=OfferState.SUPERSEDED, detail=detail)
+
+    def _standing_again(self, record: OfferRecord) -> Iterator[OfferRecord]:
+        """Yield the revision that had to give way to others which are all refused by now, *record* the last of them."""
+        if record.state is not OfferState.REJECTED:
+            return
+        refused = {OfferState.REJECTED, OfferState.HELD}
+        others = (known for known in reversed(self.revisions(key_of(record.offer))) if known.state not in refused)
+        last = next(others, None)
+        if last is not None and last.receipt is not None and last.state is OfferState.SUPERSEDED:
+            detail = f"revision {record.offer.revision} was refused"
+            yield replace(last, state=STATUS.get(last.receipt.status, OfferState.ACCEPTED), detail=detail)
 
     def _awarded(self, award_id: str) -> OfferRecord | None:
         award = self.awards.get(award_id)
         return self.offers.get(award.offer_id) if award else None
 
-    def _bought(self, key: Key) -> str:
-        """Return the offer that an award without an offer's id must mean, empty where none can be."""
-        record = self.newest(key, TAKEN | CLEARED) or self.newest(key, STANDING)
-        return record.offer.offer_id if record else ""
+    def bought(self, award: Award) -> OfferRecord | None:
+        """
+        Return the offer that *award* must mean, None where none can be.
+
+        Without an offer's id it is what the venue was found to hold, or the newest that it accepted; at last anything
+        that was ever sent: who was awarded has to deliver.
+        """
+        if award.offer_id:
+            return self.offers.get(award.offer_id)
+        key = key_of(award)
+        if (newest := self.newest(key, TAKEN | CLEARED)) and (found := self.found.get(newest.offer.offer_id)):
+            older = self.offers.get(found.holds.offer_id) if found.holds else None
+            newest = older if older is not None and older.state in TAKEN else newest
+        sent = (record for record in reversed(self.revisions(key)) if record.attempts)
+        return newest or self.newest(key, STANDING) or self.newest(key, {OfferState.SUPERSEDED}) or next(sent, None)
+
+    def named(self, award: Award) -> Award:
+        """Return *award* with the id of the offer that it means: a correction means the one it meant before."""
+        if award.offer_id:
+            return award
+        known, record = self.awards.get(award.award_id), self.bought(award)
+        name = (known.offer_id if known else "") or (record.offer.offer_id if record else "")
+        return award.model_copy(update={"offer_id": name})
 
     def revisions(self, key: Key) -> list[OfferRecord]:
         """Return every revision under *key*, the highest last."""
@@ -256,6 +297,11 @@ class Ledger:
         """The offers that stand, bought ones included: power promised to the venue, or about to be."""
         free = OVER | {OfferState.HELD}
         return [record.offer for record in self.offers.values() if record.state not in free]
+
+    def is_offered(self, resource: str, product: str, interval: Interval) -> bool:
+        """Tell whether *interval* is offered, or was turned down by the venue; what never left may be tried again."""
+        records = self.revisions((resource, product, interval))
+        return any(record.state is not OfferState.REJECTED or record.attempts for record in records)
 
     def revision_of(self, resource: str, product: str, interval: Interval) -> int:
         """Return the highest revision offered for *interval*, 0 for none."""

@@ -96,7 +96,10 @@ def baseline_of(
     event: Interval, readings: Sequence[MeterReading], awards: Iterable[Award], method: Method, calendar: Calendar
 ) -> Baseline:
     """Return the baseline of *event*; raise `InsufficientDataError` when *readings* cannot carry it."""
-    return method(history(readings), Event(event, event_days(awards, calendar, event)), calendar)
+    if not readings:
+        raise InsufficientDataError(1, 0, "metered intervals before the event")
+    called = Event(event, event_days(awards, calendar, event))
+    return method(history(readings), called, calendar, readings[0].interval.length)
 
 
 def perform(award: Award, baseline: Baseline, metered: Metered, site: str) -> Performance:

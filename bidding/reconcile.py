@@ -4,8 +4,10 @@ What the venue holds against what we hold: compared at start and again and again
     same       it holds our newest, as we have it                     nothing
     changed    our newest, judged otherwise since                     its receipt is written
     taken back cancelled, withdrawn or rejected                       its receipt is written
-    older      an older revision of ours stands in its place          found; the newest is sent again before the gate
+    older      an older revision of ours stands in its place          found, and both bind us; the newest is sent again
+                                                                      before the gate
     gone       nothing of ours stands                                 found; the same, once it has said so twice
+    unclear    a word for its state that we do not know               said; asked again
     silent     no answer                                              asked again
 
 `compare` is the whole decision; the loop around it asks, writes and lets the submitter send. After the gate a
@@ -41,6 +43,7 @@ class Verdict(StrEnum):
     TAKEN_BACK = "taken back"
     OLDER = "older"
     GONE = "gone"
+    UNCLEAR = "unclear"
     SILENT = "silent"
 
 
@@ -54,6 +57,8 @@ class Line:
     verdict: Verdict
     receipt: Receipt | None = None
     """The venue's of this revision."""
+    holds: Receipt | None = None
+    """The venue's of the older revision that stands in its place."""
 
     @property
     def differs(self) -> bool:
@@ -74,6 +79,8 @@ def compare(record: OfferRecord, earlier: Iterable[Offer], held: Mapping[str, Re
     if receipt is not None:
         theirs = _words(receipt.status, receipt, offer)
         state = STATUS.get(receipt.status)
+        if state is None:
+            return Line(offer, ours, theirs, Verdict.UNCLEAR)
         if state is record.state and (record.receipt is None or receipt.accepted_mw == record.receipt.accepted_mw):
             return Line(offer, ours, theirs, Verdict.SAME, receipt)
         verdict = Verdict.CHANGED if state in HELD_BY_VENUE else Verdict.TAKEN_BACK
@@ -81,7 +88,8 @@ def compare(record: OfferRecord, earlier: Iterable[Offer], held: Mapping[str, Re
     standing = [old for old in earlier if (told := held.get(old.offer_id)) and STATUS.get(told.status) in HELD_BY_VENUE]
     if standing:
         old = max(standing, key=lambda other: other.revision)
-        return Line(offer, ours, _words(held[old.offer_id].status, held[old.offer_id], old), Verdict.OLDER)
+        told = held[old.offer_id]
+        return Line(offer, ours, _words(told.status, told, old), Verdict.OLDER, holds=told)
     return Line(offer, ours, "nothing", Verdict.GONE)
 
 
@@ -152,9 +160,11 @@ class Reconciler:
         """Write what the venue says otherwise, once."""
         if line.receipt is not None and line.verdict is not Verdict.SAME:
             self._book.write(line.receipt)
-        elif line.differs:
-            found = Found(offer_id=line.offer.offer_id, verdict=line.verdict, ours=line.ours, theirs=line.theirs)
-            if self._book.ledger.found.get(line.offer.offer_id) != found:
+        elif line.differs or line.verdict is Verdict.UNCLEAR:
+            name, holds = line.offer.offer_id, line.holds
+            found = Found(offer_id=name, verdict=line.verdict, ours=line.ours, theirs=line.theirs, holds=holds)
+            forgotten = holds and self._book.ledger.offers[holds.offer_id].state is OfferState.SUPERSEDED
+            if forgotten or self._book.ledger.found.get(name) != found:
                 self._book.write(found)
                 log.error("offer %s: ours is %s, the venue's is %s", line.offer.offer_id[:8], line.ours, line.theirs)
 

@@ -57,9 +57,9 @@ class Bidding(Section, frozen=True, kw_only=True):
     tail: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
     """CVaR is the mean of the worst 1 − `tail` of outcomes."""
     deferrable_mwh: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    """Energy that may be let go per local day, all products together; left out: as long as the power is firm."""
+    """Energy that may be let go per local day, all products together; left out: no limit."""
     ramp_kw_per_s: NotNegative = 0
-    """How fast load comes down; 0: all that is firm within `ramp_lead_s`."""
+    """How fast load comes down, as measured; 0: all that is firm takes `ramp_lead_s`."""
     recovery_s: NotNegative = 0
     """Rest of the site between two reductions."""
 
@@ -122,7 +122,7 @@ class Bidding(Section, frozen=True, kw_only=True):
     revise_wait_s: NotNegative = 15
     """For so long less has to be there before anything is revised, withdrawn or told: one late message is no loss."""
     most_raises: Annotated[int, msgspec.Meta(ge=0)] = 1
-    """How often one offer may be revised upward."""
+    """How often one offer may be revised upward; the strategies here only cut."""
     reconcile_s: Positive = 30
     """Between two comparisons of what the venue holds with what we hold."""
     request_s: Positive = 10

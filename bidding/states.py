@@ -9,7 +9,7 @@ from bidding.markets import Notice, Receipt, Shortfall
 from pipeline.interval import Interval
 from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferState
 
-#: The venue's word for a receipt's status → the offer's state; any other word leaves the outcome unknown.
+#: The venue's word for a receipt's status → the offer's state; any other word leaves an open outcome unknown.
 STATUS = {
     "pending": OfferState.PENDING,
     "accepted": OfferState.ACCEPTED,
@@ -70,6 +70,8 @@ class DocumentRecord:
     content: bytes = b""
     """Empty for a withdrawal."""
     withdraws: bool = False
+    reason: str = ""
+    """Of a withdrawal."""
     state: OfferState = OfferState.INTENT
     """`REJECTED` when it was refused as a whole."""
     attempts: int = 0
@@ -84,14 +86,26 @@ STEP: dict[type[Document], OfferState] = {
 
 
 def _answered(record: OfferRecord, receipt: Receipt) -> OfferRecord:
-    """Return *record* with the venue's answer: one that the market has cleared, or that was replaced, stays so."""
+    """
+    Return *record* with the venue's answer: one that the market has cleared, or that was replaced, stays so.
+
+    A word that we do not know says nothing about an offer whose outcome was known.
+    """
+    if receipt.status not in STATUS and record.state not in UNRESOLVED:
+        return record
     told = replace(record, receipt=receipt, detail="; ".join(receipt.reasons) or None)
     state = STATUS.get(receipt.status, OfferState.UNKNOWN)
     if record.state in CLEARED and state is not OfferState.CANCELLED:
         return told
-    if record.state is OfferState.SUPERSEDED and state in TAKEN:
+    if record.state is OfferState.SUPERSEDED and state in TAKEN | {OfferState.PENDING}:
         return record
     return replace(told, state=state)
+
+
+def held_again(record: OfferRecord, receipt: Receipt) -> OfferRecord:
+    """Return *record* as the venue's *receipt* says that it holds it, in place of the revision that replaced it."""
+    replaced = record.state is OfferState.SUPERSEDED
+    return _answered(replace(record, state=OfferState.UNKNOWN) if replaced else record, receipt)
 
 
 CHANGES: dict[type[Document], Callable[[OfferRecord, Any], OfferRecord]] = {
@@ -104,6 +118,8 @@ CHANGES: dict[type[Document], Callable[[OfferRecord, Any], OfferRecord]] = {
     Refused: lambda record, refused: replace(record, state=OfferState.REJECTED, detail=refused.reason),
     Cancelled: lambda record, entry: replace(record, state=OfferState.CANCELLED, detail=entry.notice.reason),
     NotAwarded: lambda record, _: replace(record, state=OfferState.NOT_AWARDED),
-    Award: lambda record, _: replace(record, state=OfferState.AWARDED),
+    Award: lambda record, _: replace(
+        record, state=OfferState.DISPATCHED if record.state is OfferState.DISPATCHED else OfferState.AWARDED
+    ),
     Dispatch: lambda record, _: replace(record, state=OfferState.DISPATCHED),
 }

@@ -41,7 +41,7 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait between questions, spans of the clock."""
+    """How long to wait between questions, spans of the clock where nothing else is said."""
 
     retry: timedelta
     """Between two questions to a venue that does not answer."""
@@ -51,6 +51,12 @@ class Patience:
     """Nothing is sent later than this before gate closure."""
     request_s: float = 30.0
     """The machine's time after which a request is given up; no process before this one has one under way for longer."""
+    least_s: float = 0.5
+    """
+    The machine's time for which a request is under way at least, however fast the clock runs.
+
+    An assumption: one retransmission, which Linux sends after 0.2 s or later (TCP_RTO_MIN), and the way there.
+    """
 
 
 class Submitter:
@@ -82,15 +88,20 @@ class Submitter:
         """
         Return what became of *offers*, documents side by side; one that is in the journal already is not repeated.
 
-        A state is unresolved only when the venue did not answer until the gate closed.
+        A state is unresolved only when the venue did not answer until the gate closed. An offer that the venue has no
+        document for is not in the journal, and not in what is returned; it is logged.
         """
         given = list(offers)
         await all_of(self._submit(document) for document in self._market.documents(given))
-        return [self._record(offer.offer_id) for offer in given]
+        return self._records(offer.offer_id for offer in given)
 
     async def withdraw(self, offer_ids: Iterable[str], reason: str) -> list[OfferRecord]:
-        """Return what became of accepted offers that are to be taken back; at a venue that cannot, they stay."""
-        known = [self._record(name) for name in offer_ids]
+        """
+        Return what became of accepted offers that are to be taken back; at a venue that cannot, they stay.
+
+        Nothing is asked for those whose gate has closed; ids that the journal does not know are logged.
+        """
+        known = self._records(offer_ids)
         offers = [record.offer for record in known if record.state in TAKEN | {OfferState.PENDING}]
         if Feature.WITHDRAW in self._market.features:
             await all_of(self._withdraw(document, reason) for document in self._market.documents(offers))
@@ -105,12 +116,24 @@ class Submitter:
         """
         Send one document's *offers*, which the venue had accepted and holds no more, while their gates are open.
 
-        Whoever calls holds their keys. Nothing is sent unless the venue, asked twice more, does not know them.
+        Whoever calls holds their keys. Nothing is sent unless the venue, asked twice more, does not know them, and
+        nothing is meant while nothing may leave. A revision after which a newer one was sent is let go instead.
         """
         open_still = [offer for offer in offers if not self._gate_closed(offer)]
-        if open_still:
-            meant = self._meant(open_still)
-            await self._resolve(meant)
+        replaced = [offer for offer in open_still if self._was_replaced(offer)]
+        if replaced:
+            await self._let_go(replaced)
+        meant = [offer for offer in open_still if offer not in replaced]
+        if meant and not self._closed():
+            await self._resolve(self._meant(meant))
+
+    async def _let_go(self, offers: Sequence[Offer]) -> None:
+        """Write that *offers* are not the venue's any more, once it has said so again."""
+        await self._clock.sleep(self._in_flight)
+        answer = await self._ask(offers)
+        if answer is not None:
+            gone = (offer.offer_id for offer in offers if offer.offer_id not in answer)
+            self._take({**answer, **{offer_id: _no_longer_held(offer_id) for offer_id in gone}})
 
     async def poll(self) -> None:
         """Ask once what the venue has judged of the offers that are pending before their interval starts."""
@@ -137,11 +160,10 @@ class Submitter:
         async with self.alone_with(offers):
             if not await self._clear_the_way(offers):
                 return
-            names = tuple(o.offer_id for o in offers if self._record(o.offer_id).state in TAKEN | {OfferState.PENDING})
-            if names:
-                name = document_id_of("withdraw", names)
-                self._book.write(Withdrawal(document_id=name, offer_ids=names, reason=reason))
-                await self._send(self._book.ledger.documents[name])
+            standing = [o for o in offers if self._record(o.offer_id).state in TAKEN | {OfferState.PENDING}]
+            in_time = [offer for offer in standing if not self._gate_closed(offer)]
+            if in_time:
+                await self._send(self._meant_back(in_time, reason))
                 await self._resolve_all(offers)
 
     async def _recover(self, document: DocumentRecord) -> None:
@@ -207,11 +229,16 @@ class Submitter:
 
     def _under_way_for(self, name: str) -> timedelta:
         """Return how much longer a request with document *name* may be under way."""
-        in_flight = self._patience.in_flight
+        in_flight = self._in_flight
         if self._primary is None or name in self._sent_here:
             return in_flight
         in_flight_s = self._clock.wall_seconds(in_flight)
         return self._clock.span(self._primary.earlier_requests_end_in(self._patience.request_s, in_flight_s))
+
+    @property
+    def _in_flight(self) -> timedelta:
+        """The span of the clock after which nothing that was sent is under way any more."""
+        return max(self._patience.in_flight, self._clock.span(self._patience.least_s))
 
     async def _again(self, name: str, absent: Sequence[Offer]) -> None:
         """Send what the venue never saw; only that, where it saw the rest."""
@@ -227,12 +254,20 @@ class Submitter:
         self._book.write(intent)
         return self._book.ledger.documents[intent.document_id]
 
+    def _meant_back(self, offers: Sequence[Offer], reason: str) -> DocumentRecord:
+        names = tuple(offer.offer_id for offer in offers)
+        name = document_id_of("withdraw", names)
+        self._book.write(Withdrawal(document_id=name, offer_ids=names, reason=reason))
+        return self._book.ledger.documents[name]
+
     def _take(self, answer: Mapping[str, Receipt]) -> None:
         """Write the receipts that say something new."""
         for name, receipt in answer.items():
             record = self._book.ledger.offers.get(name)
-            open_still = record is not None and record.state in UNRESOLVED and receipt.status in STATUS
-            if record is not None and (open_still or record.receipt != receipt):
+            if record is None:
+                continue
+            is_open, is_word = record.state in UNRESOLVED, receipt.status in STATUS
+            if (is_open and is_word) or (record.receipt != receipt and (is_open or is_word)):
                 self._book.write(receipt)
 
     async def _ask(self, offers: Sequence[Offer]) -> Mapping[str, Receipt] | None:
@@ -247,31 +282,41 @@ class Submitter:
         offers = self._waiting(document)
         await self._pause(offers)
         late = self._late(offers) or self._outdated(document, offers)
-        if late and document.withdraws:
-            self._book.write(Refused(document_id=document.document_id, reason=TOO_LATE))
-        elif late:
-            for offer in late:
-                reason = TOO_LATE if self._gate_closed(offer) else "a newer revision has been sent"
-                self._book.write(Refused(offer_id=offer.offer_id, reason=reason))
-            rest = [offer for offer in offers if offer not in late]
-            if rest:
-                await self._send(self._meant(rest))
+        if late:
+            await self._send_without(late, document, offers)
         elif offers and not document.withdraws and (why := self._closed()):
             self._book.write(Refused(document_id=document.document_id, reason=why))
         elif offers:
             async with self._slots:
-                await self._send_now(document, offers)
+                late = await self._send_now(document, offers)
+            if late:
+                await self._send_without(late, document, offers)
 
-    async def _send_now(self, document: DocumentRecord, offers: Sequence[Offer]) -> None:
-        """Say on disk that the document goes out, then send it: once, and only while we are the primary."""
+    async def _send_without(self, late: Sequence[Offer], document: DocumentRecord, offers: Sequence[Offer]) -> None:
+        """Refuse *late* of the *document*'s *offers*, and send the rest as a document of its own."""
+        rest = [offer for offer in offers if offer not in late]
+        if document.withdraws:
+            self._book.write(Refused(document_id=document.document_id, reason=TOO_LATE))
+        else:
+            for offer in late:
+                reason = TOO_LATE if self._gate_closed(offer) else "a newer revision has been sent"
+                self._book.write(Refused(offer_id=offer.offer_id, reason=reason))
+        if rest:
+            await self._send(self._meant_back(rest, document.reason) if document.withdraws else self._meant(rest))
+
+    async def _send_now(self, document: DocumentRecord, offers: Sequence[Offer]) -> list[Offer]:
+        """
+        Say on disk that the document goes out, then send it: once, and only while we are the primary.
+
+        Return those of *offers* whose gate has closed meanwhile: where there are any, nothing has been sent.
+        """
         name = document.document_id
         self._book.write(Sent(document_id=name, attempt=document.attempts + 1))
         self._sent_here.add(name)
         if self._primary:
             self._primary.check()
-        if self._late(offers):  # the append may have taken long, or the machine have slept
-            self._book.write(Refused(document_id=name, reason=TOO_LATE))
-            return
+        if late := self._late(offers):  # the append may have taken long, or the machine have slept
+            return late
         try:
             receipts = await self._request(document, offers)
         except RejectedError as error:
@@ -283,6 +328,7 @@ class Submitter:
             self._take({receipt.offer_id: receipt for receipt in receipts})
             if self._waiting(self._book.ledger.documents[name]):
                 self._book.write(Unknown(document_id=name, detail="the answer did not speak of every offer"))
+        return []
 
     async def _request(self, document: DocumentRecord, offers: Sequence[Offer]) -> tuple[Receipt, ...]:
         epoch = self._book.epoch
@@ -314,17 +360,29 @@ class Submitter:
         later = (r for r in self._book.ledger.revisions(key_of(offer)) if r.offer.revision > offer.revision)
         return any(record.attempts and record.state is not OfferState.REJECTED for record in later)
 
+    def _was_replaced(self, offer: Offer) -> bool:
+        """Tell whether a newer revision than *offer* was ever sent: this one is not meant any more."""
+        later = (r for r in self._book.ledger.revisions(key_of(offer)) if r.offer.revision > offer.revision)
+        return any(record.attempts for record in later)
+
     def _gate_closed(self, offer: Offer) -> bool:
         return self._clock.now() >= self._rules(offer).gate_closes(offer.interval) - self._patience.gate_margin
 
     def _rules(self, offer: Offer) -> Rules:
         return self._market.products[offer.product]
 
+    def _records(self, offer_ids: Iterable[str]) -> list[OfferRecord]:
+        """Return the records of those of *offer_ids* that are in the journal, and log the rest."""
+        names = list(offer_ids)
+        if missing := [name for name in names if name not in self._book.ledger.offers]:
+            log.error("offers that are not in the journal, so not at the venue: %s", ", ".join(missing))
+        return [self._record(name) for name in names if name not in missing]
+
     def _record(self, offer_id: str) -> OfferRecord:
         return self._book.ledger.offers[offer_id]
 
 
 def _no_longer_held(offer_id: str) -> Receipt:
-    """Return what it means that the venue does not know an offer that we were taking back."""
+    """Return what it means that the venue does not know an offer that we want it to hold no more."""
     reasons = ("the venue no longer holds it",)
     return Receipt(offer_id=offer_id, receipt="", status="withdrawn", accepted_mw=Decimal(0), reasons=reasons)

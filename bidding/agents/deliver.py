@@ -14,16 +14,20 @@ from bidding.entries import Commanded, NotAwarded
 from bidding.markets import Market
 from bidding.settings import Bidding
 from bidding.signing import Signer
-from bidding.states import STANDING
+from bidding.states import CLEARED, STANDING
 from pipeline import topics
 from pipeline.clock import Clock
 from pipeline.errors import VenueError
 from pipeline.kafka import Sender
-from pipeline.messages.market import Dispatch
+from pipeline.messages.control import LeaseCommand
+from pipeline.messages.market import Award, Dispatch
 from pipeline.messages.telemetry import SiteCapacity
 from pipeline.units import KW_PER_MW
 
 log = logging.getLogger("bidding.deliver")
+
+SHORTEST = timedelta(seconds=1)
+"""Of a lease, whose end has to lie behind its beginning even where there is no way back."""
 
 
 class Intake:
@@ -50,17 +54,30 @@ class Intake:
     async def _awards(self, now: datetime) -> None:
         ledger = self._book.ledger
         for award in await self._market.awards(self._resource):
-            if award.award_id not in ledger.awards:
+            known, named = ledger.awards.get(award.award_id), ledger.named(award)
+            if known is None or named.model_copy(update={"awarded_at": known.awarded_at}) != known:
+                self._say(award, known)
                 self._book.write(award)
-                log.info("award for %s: %s MW", award.interval.start.isoformat(), award.quantity_mw)
         for record in list(ledger.offers.values()):
             if record.state in STANDING and record.offer.interval.start <= now:
                 self._book.write(NotAwarded(offer_id=record.offer.offer_id))
                 log.info("no award for %s", record.offer.interval.start.isoformat())
 
+    def _say(self, award: Award, known: Award | None) -> None:
+        """Say what *award* is, and loudly where nothing stands here that it could be for."""
+        start, before = award.interval.start.isoformat(), f", {known.quantity_mw} MW before" if known else ""
+        log.info("award for %s: %s MW%s", start, award.quantity_mw, before)
+        record = self._book.ledger.bought(award)
+        if record is None:
+            log.error("award %s for %s: nothing was offered that it could be for", award.award_id, start)
+        elif record.state not in STANDING | CLEARED:
+            name = record.offer.offer_id[:8]
+            log.error("award %s for %s: offer %s is %s here, and bought", award.award_id, start, name, record.state)
+
     async def _dispatches(self) -> None:
+        """Keep the venue's newest word of each instruction: it may be corrected, shortened, or let go with 0 MW."""
         for instruction in await self._market.dispatches(self._resource):
-            if instruction.dispatch_id not in self._book.ledger.dispatches:
+            if self._book.ledger.dispatches.get(instruction.dispatch_id) != instruction:
                 self._book.write(instruction)
                 log.info("instruction for %s: %s MW", instruction.interval.start.isoformat(), instruction.reduction_mw)
 
@@ -81,12 +98,13 @@ class Delivery:
         self._release = timedelta(seconds=settings.release_s)
 
     async def tick(self, now: datetime) -> None:
-        """Plan when an instruction begins, correct while it lasts, forget when it is over."""
+        """Plan when an instruction begins, correct while it lasts, let go when it is over, early or not."""
         active = self.active(now)
+        self._go_on(now)
         if not active:
+            await self._let_go(now)
             self._plan, self._target_kw, self._sent_at, self._expires_at = Plan(), None, None, None
             return
-        self._go_on(now)
         end = self._event_end(active)
         capacity = self._world.whole_capacity
         if capacity is None or now - capacity.as_of > timedelta(seconds=self._settings.max_age_s):
@@ -110,6 +128,18 @@ class Delivery:
         if plan.cuts and plan.max_w:  # without the GPUs' limits a share is no cap
             await self._command(plan, instruction, None, self._target_kw, event_end)
 
+    async def _let_go(self, now: datetime) -> None:
+        """Release the hosts whose leases outlast what the venue wants: it took an instruction back, or cut it short."""
+        last = self._book.ledger.commanded
+        instruction = self._book.ledger.dispatches.get(last.dispatch_id) if last else None
+        if instruction is None or self._target_kw is None or self._expires_at is None or not self._plan.cuts:
+            return
+        if self._expires_at - self._release > now:
+            lease = self._lease(instruction, now)
+            leases = dispatch.releases(self._plan, self._world.hosts.values(), lease)
+            await self._send(leases, lease, Plan(), None, self._target_kw)
+            log.warning("the instruction is over before its leases are: %d hosts let go now", len(leases))
+
     def _go_on(self, now: datetime) -> None:
         """Take over the leases that a process before this one may have sent and that are in force at *now*."""
         last = self._book.ledger.commanded
@@ -123,7 +153,9 @@ class Delivery:
         found = [
             instruction
             for instruction in self._book.ledger.dispatches.values()
-            if instruction.interval.start - lead <= now < instruction.interval.end and self._baseline(instruction)
+            if instruction.interval.start - lead <= now < instruction.interval.end
+            and instruction.reduction_mw > 0
+            and self._baseline(instruction)
         ]
         return sorted(found, key=lambda instruction: instruction.interval)
 
@@ -161,13 +193,16 @@ class Delivery:
         """Return the end of the run of instructions that follow each other without a gap."""
         end = active[0].interval.end
         for instruction in sorted(self._book.ledger.dispatches.values(), key=lambda one: one.interval):
-            if instruction.interval.start <= end:
+            if instruction.interval.start <= end and instruction.reduction_mw > 0:
                 end = max(end, instruction.interval.end)
         return end
 
     def _renewal_due(self, now: datetime, event_end: datetime) -> bool:
-        if self._expires_at is None or self._expires_at - self._release >= event_end:
+        """Tell whether leases run out before the event, or would outlast it because it was cut short."""
+        if self._expires_at is None or self._expires_at - self._release == event_end:
             return False
+        if self._expires_at - self._release > event_end:
+            return True
         longest = timedelta(seconds=self._settings.lease_s)
         ramp = timedelta(seconds=2 * self._settings.ramp_lead_s)
         return self._expires_at - self._release - now < max(longest / 2 - self._release, ramp)
@@ -175,17 +210,42 @@ class Delivery:
     async def _command(
         self, decided: Plan, instruction: Dispatch, capacity: SiteCapacity | None, target_kw: float, event_end: datetime
     ) -> None:
-        """Journal the round, then sign and send it: a sequence that may be out is never used again."""
+        """Send the caps of *decided*, until *event_end* or until they have to be renewed."""
+        lease = self._lease(instruction, event_end)
+        leases = dispatch.commands(decided, self._world.hosts.values(), lease)
+        await self._send(leases, lease, decided, capacity, target_kw)
+        log.info(
+            "leases for %d hosts until %s: load %s, target %.1f kW, %s%s",
+            len(leases),
+            lease.expires_at.isoformat(),
+            f"{capacity.load_kw:.1f} kW" if capacity else "not known",
+            target_kw,
+            ", ".join(f"{tier} at {cut.share:.0%}" for tier, cut in decided.cuts.items()),
+            " (simulated)" if any(message.simulated for message in self._world.capacity) else "",
+        )
+
+    def _lease(self, instruction: Dispatch, event_end: datetime) -> Lease:
         now = self._clock.now()
-        lease = Lease(
+        longest = timedelta(seconds=self._settings.lease_s)
+        expires_at = dispatch.lease_end(now, event_end, longest, self._release)
+        return Lease(
             award_id=instruction.award_id,
             dispatch_id=instruction.dispatch_id,
             issued_at=now,
-            expires_at=dispatch.lease_end(now, event_end, timedelta(seconds=self._settings.lease_s), self._release),
+            expires_at=max(expires_at, now + SHORTEST),
             seq=dispatch.next_seq(now, self._book.ledger.highest_seq),
             release_s=self._settings.release_s,
         )
-        leases = dispatch.commands(decided, self._world.hosts.values(), lease)
+
+    async def _send(
+        self,
+        leases: Sequence[LeaseCommand],
+        lease: Lease,
+        decided: Plan,
+        capacity: SiteCapacity | None,
+        target_kw: float,
+    ) -> None:
+        """Journal the round, then sign and send it: a sequence that may be out is never used again."""
         self._book.write(
             Commanded(
                 award_id=lease.award_id,
@@ -202,16 +262,7 @@ class Delivery:
         await self._sender.flush()
         for answer in acknowledged:
             await answer
-        self._sent_at, self._expires_at = now, lease.expires_at
-        log.info(
-            "leases for %d hosts until %s: load %s, target %.1f kW, %s%s",
-            len(leases),
-            lease.expires_at.isoformat(),
-            f"{capacity.load_kw:.1f} kW" if capacity else "not known",
-            target_kw,
-            ", ".join(f"{tier} at {cut.share:.0%}" for tier, cut in decided.cuts.items()),
-            " (simulated)" if any(message.simulated for message in self._world.capacity) else "",
-        )
+        self._sent_at, self._expires_at = lease.issued_at, lease.expires_at
 
     def _say(self, *findings: tuple[str, str]) -> None:
         names = tuple(name for name, _ in findings)

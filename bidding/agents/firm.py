@@ -6,6 +6,7 @@ from datetime import datetime
 from bidding.agents.baselines import Baselines
 from bidding.agents.due import candidates
 from bidding.agents.feed import World
+from bidding.agents.gatekeeper import Reference
 from bidding.book import Book
 from bidding.capacity import Finding
 from bidding.entries import Explained
@@ -26,6 +27,8 @@ class FirmOffers:
         self._settings, self._rules, self._terms = settings, rules, terms
         self._book, self._world, self._baselines = book, world, baselines
         self.insufficient: InsufficientDataError | None = None
+        self.reference: Reference = {}
+        """Nothing is forecast here."""
 
     async def due(self, now: datetime) -> list[Offer | NoOffer | Explained]:
         """Return what is to be offered at *now* of the intervals not offered yet, or why it is not."""
@@ -34,7 +37,7 @@ class FirmOffers:
     def _due(self, now: datetime) -> Iterator[Offer | NoOffer]:
         """Yield what is to be offered at *now* of the intervals not offered yet, or why it is not."""
         for interval in candidates(self._settings, self._rules, now):
-            if not self._book.ledger.revision_of(self._settings.resource, self._rules.product, interval):
+            if not self._book.ledger.is_offered(self._settings.resource, self._rules.product, interval):
                 yield self._decide(interval, now)
 
     def _decide(self, interval: Interval, now: datetime) -> Offer | NoOffer:
@@ -48,5 +51,11 @@ class FirmOffers:
             return NoOffer(interval, (Finding("baseline", str(error)),))
         self.insufficient = None
         return build(
-            list(self._world.capacity), baseline_kw, self._rules, interval=interval, terms=self._terms, now=now
+            list(self._world.capacity),
+            baseline_kw,
+            self._rules,
+            interval=interval,
+            terms=self._terms,
+            now=now,
+            revision=1 + self._book.ledger.revision_of(self._settings.resource, self._rules.product, interval),
         )

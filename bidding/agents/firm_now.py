@@ -1,4 +1,8 @@
-"""What of an offer that stands could still be offered now: its own curve, cut to what is firm beside the others."""
+"""
+What of an offer that stands could still be offered now: its own curve, cut to what is firm beside the others.
+
+An offer is never raised by this: what has become free is for the strategy to sell elsewhere.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

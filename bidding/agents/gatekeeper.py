@@ -9,6 +9,7 @@ The gate's shell: gathers what `bidding.gate.judge` decides on, and keeps what p
 """
 
 import logging
+import math
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from bidding.agents.feed import World
+from bidding.agents.firm_now import cut
 from bidding.book import Book
 from bidding.capacity import Window, firm_kw
 from bidding.gate.control import Control, Halted, Source
@@ -28,7 +30,7 @@ from bidding.gate.situation import Counters, Flexibility, Situation
 from bidding.journal import Journal, append_action
 from bidding.products import Rules
 from bidding.settings import Bidding
-from bidding.states import BINDING, TAKEN
+from bidding.states import BINDING, TAKEN, OfferRecord
 from pipeline.clock import Clock
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer, OfferState
@@ -36,10 +38,24 @@ from pipeline.messages.market import Offer, OfferState
 log = logging.getLogger("bidding.gate")
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
-HOURS_A_DAY, KWH_PER_MWH = 24, 1000.0
+KWH_PER_MWH = 1000.0
 HELD = OfferState.HELD
 
 Reference = Mapping[tuple[str, str, Interval], Decimal]
+
+
+class Switch:
+    """SIGUSR1: a halt that needs neither disk nor network. It is written down at the next look, so that it lasts."""
+
+    def __init__(self) -> None:
+        self.is_thrown = False
+
+    def listen(self) -> None:
+        """Take the signal from now on; before that it would end the process."""
+        signal.signal(signal.SIGUSR1, self._throw)
+
+    def _throw(self, _number: int, _frame: object) -> None:
+        self.is_thrown = True
 
 
 class Gatekeeper:
@@ -56,6 +72,7 @@ class Gatekeeper:
         world: World,
         clock: Clock,
         window: Window,
+        switch: "Switch",
     ) -> None:
         self._settings, self._site, self._products = settings, site, products
         self._journal, self._book, self._world, self._clock = journal, book, world, clock
@@ -64,30 +81,14 @@ class Gatekeeper:
         self._keys = approver_keys(settings.approvers)
         self._control = Control()
         self._trust = Trust()
-        self._signalled: Halted | None = None
+        self._switch = switch
         self._read = 0
         self._said = ""
         self.reference: Reference = {}
         """Expected prices, where there is a forecast."""
 
-    def listen(self) -> None:
-        """Halt at SIGUSR1: a switch that needs neither disk nor network."""
-        signal.signal(signal.SIGUSR1, self._on_signal)
-
-    def _on_signal(self, number: int, _frame: object) -> None:
-        """Halt now, in memory; `look` writes it down, so that a restart knows it and `resume` lifts it."""
-        why = f"signal {signal.Signals(number).name}"
-        self._signalled = Halted(by="signal", at=self._clock.now(), why=why, source=Source.SIGNAL)
-        self._control = self._control.apply(self._signalled)
-
     def look(self, now: datetime) -> None:
         """Take in what people and telemetry have said by *now*; said in the log when it changes."""
-        if (said := self._signalled) is not None:
-            append_action(self._journal.path, said.at, said.by, said.kind, said)
-            self._signalled = None
-        self._take_actions()
-        observed = observe(self._world.capacity, now, self._quality)
-        self._trust = self._trust.after(observed, self._quality)
         text = self.closed(now)
         if text != self._said:
             log.warning("%s", f"nothing leaves: {text}" if text else "the gate is open")
@@ -99,8 +100,13 @@ class Gatekeeper:
         self._read = actions[-1].number if actions else self._read
 
     def closed(self, now: datetime) -> str:
-        """Return why nothing at all may leave, empty where the gate is open; looks at the switches anew."""
+        """Return why nothing at all may leave, empty where the gate is open; looks at switches and telemetry anew."""
+        if self._switch.is_thrown:
+            self._switch.is_thrown = False
+            said = Halted(by="signal", at=now, why="SIGUSR1", source=Source.SIGNAL)
+            append_action(self._journal.path, said.at, said.by, said.kind, said)
         self._take_actions()
+        self._trust = self._trust.after(observe(self._world.capacity, now, self._quality), self._quality)
         return "; ".join(map(str, halted(self._situation(now))))
 
     def judge(self, documents: Iterable[Outgoing], now: datetime) -> tuple[Decision, ...]:
@@ -112,7 +118,7 @@ class Gatekeeper:
         records = list(self._book.ledger.offers.values())
         judged = {offer.offer_id for offer in new}  # what is held is judged again, and not against itself
         ahead = [r for r in records if r.offer.interval.end > now and r.offer.offer_id not in judged]
-        bound = tuple(r.offer for r in ahead if r.state in BINDING - {HELD})
+        bound = tuple(self._owed(r) for r in ahead if r.state in BINDING - {HELD})
         waiting = tuple(r.offer for r in ahead if r.state is HELD)
         venue = next(iter(self._products.values())).venue if self._products else ""
         return Situation(
@@ -139,6 +145,12 @@ class Gatekeeper:
             approvers=self._keys,
         )
 
+    def _owed(self, record: OfferRecord) -> Offer:
+        """Return the offer of *record*, once it was bought only as much of it as was."""
+        bought = [a.quantity_mw for a in self._book.ledger.awards.values() if a.offer_id == record.offer.offer_id]
+        steps = cut(record.offer.steps, sum(bought, Decimal(0))) if bought else record.offer.steps
+        return record.offer.model_copy(update={"steps": steps}) if steps else record.offer
+
     def _flexibility(self, offers: Sequence[Offer], now: datetime) -> Flexibility:
         """Return what the site can do at *now* in the intervals of *offers*, for as long as their calls may last."""
         tiers = self._settings.tiers_for_sale
@@ -148,12 +160,11 @@ class Gatekeeper:
         for offer in offers:
             for held in (offer.interval, self._held(offer)):
                 by_interval[held] = min(firm[offer.baseline_kw], by_interval.get(held, float("inf")))
-        most = max(firm.values(), default=0.0)
-        lead_s, deferrable_mwh = max(self._settings.ramp_lead_s, 1.0), self._settings.deferrable_mwh
+        deferrable_mwh, lead_s = self._settings.deferrable_mwh, max(self._settings.ramp_lead_s, 1.0)
         return Flexibility(
             firm_kw=by_interval,
-            ramp_kw_per_s=self._settings.ramp_kw_per_s or most / lead_s,
-            deferrable_kwh=most * HOURS_A_DAY if deferrable_mwh is None else deferrable_mwh * KWH_PER_MWH,
+            ramp_kw_per_s=self._settings.ramp_kw_per_s or max(firm.values(), default=0.0) / lead_s,
+            deferrable_kwh=math.inf if deferrable_mwh is None else deferrable_mwh * KWH_PER_MWH,
         )
 
     def _held(self, offer: Offer) -> Interval:

@@ -7,11 +7,11 @@ From what a strategy wants to what leaves: one gate for new offers, held ones an
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from bidding.agents.gatekeeper import Gatekeeper
+from bidding.agents.gatekeeper import Gatekeeper, Reference
 from bidding.book import Book
 from bidding.capacity import Finding
 from bidding.entries import Explained, Held, Refused
@@ -32,6 +32,8 @@ class Strategy(Protocol):
 
     insufficient: InsufficientDataError | None
     """What history lacks, while it does."""
+    reference: Reference
+    """Prices that are expected, where they are."""
 
     async def due(self, now: datetime) -> Sequence[Offer | NoOffer | Explained]:
         """Return what to offer at *now* of what is not offered yet, why, and why not."""
@@ -64,6 +66,7 @@ class Offering:
         self._gate.look(now)
         await self._again(now)
         wanted = await self._strategy.due(now)
+        self._gate.reference = self._strategy.reference
         for refusal in (one for one in wanted if isinstance(one, NoOffer)):
             self._say_why_not(refusal)
         reasons = {one.offer_id: one for one in wanted if isinstance(one, Explained)}
@@ -71,7 +74,7 @@ class Offering:
 
     async def propose(self, offers: Sequence[Offer], now: datetime, reasons: Mapping[str, Explained]) -> None:
         """Let through the gate what may leave of *offers*, document by document."""
-        documents = [Outgoing(document, self._market.encode(document)) for document in self._market.documents(offers)]
+        documents = list(self._encoded(self._market.documents(offers)))
         decisions = self._gate.judge(documents, now) if documents else ()
         leaving: list[Offer] = []
         for decision in decisions:
@@ -82,10 +85,19 @@ class Offering:
             leaving += self._kept(decision)
         await self._submit(leaving)
 
+    def _encoded(self, documents: Iterable[tuple[Offer, ...]]) -> Iterator[Outgoing]:
+        """Yield *documents* with their bytes; what the venue has no words for is not offered, and why is said."""
+        for document in documents:
+            try:
+                yield Outgoing(document, self._market.encode(document))
+            except ValueError as error:
+                for offer in document:
+                    self._say_why_not(NoOffer(offer.interval, (Finding("words", f"{offer.product}: {error}"),)))
+
     async def _again(self, now: datetime) -> None:
         """Judge what waits for people anew: it leaves once they agree, and is over once its gate has closed."""
         waiting = list(self._book.ledger.held.values())
-        outgoing = [Outgoing(held.offers, self._market.encode(held.offers)) for held in waiting]
+        outgoing = list(self._encoded(held.offers for held in waiting))
         leaving: list[Offer] = []
         for decision in self._gate.judge(outgoing, now) if outgoing else ():
             if isinstance(decision, judge.Leaves):
@@ -93,7 +105,7 @@ class Offering:
                 leaving += decision.offers
             elif isinstance(decision, judge.Held):
                 self._say_not_counted(decision)
-            elif isinstance(decision, judge.Refused) and not self._gate.closed(now):
+            elif is_over(decision):
                 for offer in decision.offers:
                     self._book.write(Refused(offer_id=offer.offer_id, reason=str(decision)))
         await self._submit(leaving)
@@ -149,4 +161,9 @@ def refusals_by_interval(decision: judge.Refused) -> Iterator[NoOffer]:
     for offer in decision.offers:
         concerned = [r for r in decision.refusals if r.offer_id in {"", offer.offer_id}]
         if concerned:
-            yield NoOffer(offer.interval, tuple(Finding(r.rule, f"{r.detail} [{r.source}]") for r in concerned))
+            yield NoOffer(offer.interval, tuple(Finding(r.rule, f"{r.detail} (by {r.source})") for r in concerned))
+
+
+def is_over(decision: Decision) -> bool:
+    """Tell whether a held document can never leave any more; a halt, a gap in telemetry or a full minute pass."""
+    return isinstance(decision, judge.Refused) and any(r.rule == "gate_closure" for r in decision.refusals)

@@ -8,6 +8,7 @@ once the forecast changes, so that a solver does not run at every tick.
 """
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from pathlib import Path
 from bidding.agents.baselines import Baselines
 from bidding.agents.due import candidates
 from bidding.agents.feed import World
+from bidding.agents.gatekeeper import Reference
 from bidding.book import Book
-from bidding.capacity import Finding
+from bidding.capacity import Finding, firm_kw
 from bidding.entries import Explained
 from bidding.forecast import Forecast, Table
 from bidding.gate.settings import Effect
@@ -71,6 +73,8 @@ class PortfolioOffers:
         self._forecast = Forecast(Path(settings.forecast))
         self._planned: dict[frozenset[tuple[str, Interval]], Planned] = {}
         self.insufficient: InsufficientDataError | None = None
+        self.reference: Reference = {}
+        """Expected prices of what was planned last."""
 
     async def due(self, now: datetime) -> list[Offer | NoOffer | Explained]:
         """Return what to offer at *now*, why, and why not."""
@@ -86,7 +90,7 @@ class PortfolioOffers:
         return [
             interval
             for interval in candidates(self._settings, rules, now)
-            if not ledger.revision_of(resource, rules.product, interval)
+            if not ledger.is_offered(resource, rules.product, interval)
         ]
 
     async def _plan(self, due: Due, table: Table, now: datetime) -> list[Offer | NoOffer | Explained]:
@@ -105,6 +109,7 @@ class PortfolioOffers:
             self._baselines.reload(now)
             return nothing(due, Finding("baseline", str(error)))
         self.insufficient = None
+        self.reference = expected(problem)
         if found.findings:
             return nothing(due, *found.findings)
         plan = await asyncio.to_thread(self._strategy.plan, problem)
@@ -142,7 +147,7 @@ class PortfolioOffers:
             intervals, products, f"{self._settings.forecast}", simulated=any(r.simulated for r in products.values())
         )
         telemetry = Telemetry(list(self._world.capacity), lambda interval: self._baselines.kw(interval, now), now)
-        found = of_site(telemetry, intervals, self._terms, list(products.values()), self._limits())
+        found = of_site(telemetry, intervals, self._terms, list(products.values()), self._limits(now))
         problem = Problem(
             resource=self._settings.resource,
             site=self._terms.site,
@@ -159,11 +164,17 @@ class PortfolioOffers:
         )
         return problem, found
 
-    def _limits(self) -> SiteLimits:
+    def _ramp_kw_per_s(self, now: datetime) -> float:
+        """Return how fast load comes down, as the gate counts it."""
+        settings = self._settings
+        firm = firm_kw(self._world.capacity, self._terms.window, math.inf, now, settings.tiers_for_sale)
+        return settings.ramp_kw_per_s or firm.total_kw / max(settings.ramp_lead_s, 1.0)
+
+    def _limits(self, now: datetime) -> SiteLimits:
         settings = self._settings
         return SiteLimits(
             deferrable_mwh=settings.deferrable_mwh,
-            ramp_kw_per_min=settings.ramp_kw_per_s * SECONDS_PER_MIN or None,
+            ramp_kw_per_min=self._ramp_kw_per_s(now) * SECONDS_PER_MIN,
             recovery_s=settings.recovery_s,
         )
 
@@ -203,3 +214,19 @@ def nothing(due: Due, *findings: Finding) -> list[Offer | NoOffer | Explained]:
     """Return that nothing of *due* is offered, and why."""
     every: Iterable[Interval] = sorted({interval for intervals in due.values() for interval in intervals})
     return [NoOffer(interval, findings) for interval in every]
+
+
+def expected(problem: Problem) -> Reference:
+    """Return the mean price over the scenarios that know one, by venue, product and market interval."""
+    found: dict[tuple[str, str, Interval], Decimal] = {}
+    for name, rules in problem.products.items():
+        for place, interval in enumerate(problem.prices.intervals):
+            known = [
+                (scenario.probability, price)
+                for scenario in problem.prices.scenarios
+                if (price := scenario.series[name].price[place]) is not None
+            ]
+            if share := sum(probability for probability, _ in known):
+                mean = sum(probability * price for probability, price in known) / share
+                found[rules.venue, name, interval] = Decimal(repr(round(mean, 2)))
+    return found

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from bidding import performance, settlement
@@ -73,9 +73,9 @@ class Settling:
 
     async def _settle(self, due: Sequence[Award], now: datetime) -> None:
         ledger = self._book.ledger
-        events = self._events_of_the_days(due)
-        readings = self._history.readings(events, self._calendar, now)
-        self._perform([award for award in due if self._is_energy(award)], readings)
+        batches = {day: self._history.readings(events, self._calendar, now) for day, events in self._days(due).items()}
+        for day, readings in batches.items():
+            self._perform([award for award in due if self._is_energy(award) and self._day(award) == day], readings)
         ours = settlement.settle(
             [award for award in ledger.awards.values() if self._is_energy(award)],
             list(ledger.performance.values()),
@@ -85,11 +85,8 @@ class Settling:
         )
         if ours.lines and (OURS not in ledger.statements or ours.lines != ledger.statements[OURS].lines):
             self._book.write(ours)
-        batch_id = self._calendar.day_of(events[0].start).isoformat()
-        report = MeterReport(batch_id=batch_id, readings=readings)
-        if ledger.reports.get(batch_id) != report:
-            self._book.write(report)
-        await self._market.report_meter(self._settings.resource, batch_id, readings)
+        for day, readings in batches.items():
+            await self._report(day.isoformat(), readings)
         theirs = await self._market.statement(self._settings.resource)
         lines = {line.award_id for line in theirs.lines} if theirs else set()
         if theirs is None or not lines >= {award.award_id for award in due}:
@@ -99,6 +96,12 @@ class Settling:
         self.problem = None
         if ours.lines:
             self._compare(ledger.statements[OURS], self._energy_of(theirs))
+
+    async def _report(self, batch_id: str, readings: tuple[MeterReading, ...]) -> None:
+        report = MeterReport(batch_id=batch_id, readings=readings)
+        if self._book.ledger.reports.get(batch_id) != report:
+            self._book.write(report)
+        await self._market.report_meter(self._settings.resource, batch_id, readings)
 
     def _is_energy(self, award: Award) -> bool:
         """Tell whether *award* is of the product that is held against a baseline here; reserves the venue settles."""
@@ -110,13 +113,16 @@ class Settling:
         lines = tuple(x for x in theirs.lines if x.award_id not in awards or self._is_energy(awards[x.award_id]))
         return theirs.model_copy(update={"lines": lines, "total": sum((x.total for x in lines), Decimal(0))})
 
-    def _events_of_the_days(self, due: Sequence[Award]) -> list[Interval]:
-        """Return every event on the local days of *due*: a day's meter data goes to the venue as one batch."""
-        days = {self._calendar.day_of(award.interval.start) for award in due}
-        intervals = (award.interval for award in self._book.ledger.awards.values())
-        return [
-            run for run in performance.events(intervals, self._calendar) if self._calendar.day_of(run.start) in days
-        ]
+    def _day(self, of: Award) -> date:
+        return self._calendar.day_of(of.interval.start)
+
+    def _days(self, due: Sequence[Award]) -> dict[date, list[Interval]]:
+        """Return every event on the local days of *due*, by day: a day's meter data goes to the venue as one batch."""
+        days: dict[date, list[Interval]] = {day: [] for day in sorted({self._day(award) for award in due})}
+        for run in performance.events((a.interval for a in self._book.ledger.awards.values()), self._calendar):
+            if (day := self._calendar.day_of(run.start)) in days:
+                days[day].append(run)
+        return days
 
     def _perform(self, due: Sequence[Award], readings: Sequence[MeterReading]) -> None:
         """Journal the performance on *due*; say it where metering has holes."""

@@ -43,7 +43,7 @@ AT_RISK = (
     Contestant("optimiser, λ 0.1", OPTIMISER, 0.1),
     Contestant("optimiser, λ 0.3", OPTIMISER, 0.3),
 )
-WEEKS_APART = 4
+WEEKS_APART = 8
 SHORT = 4
 """The half years with reserve are walked so many times as often."""
 

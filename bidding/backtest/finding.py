@@ -37,10 +37,30 @@ def finding(lines: Sequence[Summary]) -> str:
     whole = [line for line in lines if line.whole]
     cases = list(dict.fromkeys(line.case for line in whole))
     names = [name for name in dict.fromkeys(line.contestant for line in whole) if name not in {RULE, FORESIGHT}]
-    parts = [_case([line for line in whole if line.case == case]) for case in cases]
+    parts = [headline("Reserve, alone or beside energy", [line for line in whole if not energy_only(line)])]
+    parts += [headline("Energy alone", [line for line in whole if energy_only(line)])]
+    parts += [_case([line for line in whole if line.case == case]) for case in cases]
     parts += [_contestant(name, whole) for name in names]
     parts += _reasons(whole)
     return "\n".join(f"- {part}" for part in parts if part)
+
+
+def headline(what: str, lines: Sequence[Summary]) -> str:
+    """Return how the optimiser did in markets of one kind."""
+    gains = [line.over_rule for line in lines if line.contestant == MAIN and line.over_rule is not None]
+    ratios = [gain.ratio for gain in gains if gain.ratio is not None]
+    if not ratios:
+        return ""
+    better, worse = sum(gain.low > 0 for gain in gains), sum(gain.high < 0 for gain in gains)
+    return (
+        f"**{what}: the optimiser earned {min(ratios):.2f} to {max(ratios):.2f} times what the rule did**, surely more "
+        f"in {better} of {len(gains)} markets, surely less in {worse}."
+    )
+
+
+def signed(dollars: float) -> str:
+    """Return whole dollars with their sign; what rounds to nothing is +0."""
+    return f"{round(dollars):+,}"
 
 
 def _case(lines: Sequence[Summary]) -> str:
@@ -58,7 +78,7 @@ def _case(lines: Sequence[Summary]) -> str:
         return ""
     return (
         f"**{rule.case}**, {rule.span}, {rule.days} days: `{MAIN}` {ours.value:,.0f} $, `{RULE}` {rule.value:,.0f} $: "
-        f"{gain.difference:+,.0f} $ (95 %: {gain.low:+,.0f} to {gain.high:+,.0f}), {verdict(ours, rule)}{shares}."
+        f"{signed(gain.difference)} $ (95 %: {signed(gain.low)} to {signed(gain.high)}), {verdict(ours, rule)}{shares}."
     )
 
 
@@ -131,7 +151,7 @@ def _not_better(line: Summary, rule: Summary) -> Iterator[str]:
         return
     ours, theirs = line.outcome, rule.outcome
     yield (
-        f"`{line.contestant}` against `{RULE}` is {verdict(line, rule)} ({gain.difference:+,.0f} $): paid "
+        f"`{line.contestant}` against `{RULE}` is {verdict(line, rule)} ({signed(gain.difference)} $): paid "
         f"{ours.revenue - theirs.revenue:+,.0f} $, tokens {ours.cost - theirs.cost:+,.0f} $, penalties "
         f"{ours.penalty - theirs.penalty:+,.0f} $, delivered {ours.delivered_mwh - theirs.delivered_mwh:+,.0f} MWh."
     )

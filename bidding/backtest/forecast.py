@@ -3,7 +3,7 @@ Forecasts that a day-ahead desk could have made: days that were, as they were. P
 
 Prices are those of the last days of the same kind (business day or not), whole, so that hours stay correlated and
 energy keeps its reserve price; each is equally likely. Calls are drawn into them. What can be let go is the quantiles
-of the same local hour over the last days. Everything had ended when the gate closed.
+of the same local hour over the last days. Series are cut at the gate before they come here: see `walk`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,16 +46,11 @@ def business(day: date) -> bool:
     return Calendar("UTC", frozenset(nerc_holidays(day.year))).is_business_day(day)
 
 
-def like_days(series: Sequence[Prices], day: date, gate: datetime) -> list[date]:
-    """Return the newest whole days of the kind of *day* that had ended by *gate*, newest first."""
-    timezone = series[0].timezone
+def like_days(series: Sequence[Prices], day: date) -> list[date]:
+    """Return the newest days of the kind of *day* of which *series* know every hour, newest first."""
     back = (day - DAY * number for number in range(1, LOOK_BACK + 1))
     return [
-        found
-        for found in back
-        if business(found) == business(day)
-        and hours_of(found, timezone)[-1].end <= gate
-        and all(prices.whole(found) for prices in series)
+        found for found in back if business(found) == business(day) and all(prices.whole(found) for prices in series)
     ][:LIKE_DAYS]
 
 
@@ -63,17 +58,16 @@ def prices(
     series: Mapping[str, Prices],
     day: date,
     hours: Sequence[Interval],
-    gate: datetime,
     *,
     calls: CallModel | None,
     seed: str,
 ) -> model.Prices | None:
     """
-    Return the scenarios of *day* by product; None where there were too few days like it.
+    Return the scenarios of *day* by product from what *series* know; None where there were too few days like it.
 
     An hour that is not in *hours* is not traded: its price is not known, so that nothing is offered for it.
     """
-    days = like_days(tuple(series.values()), day, gate)
+    days = like_days(tuple(series.values()), day)
     days_of = next(iter(series.values())).timezone
     if len(days) < LEAST_LIKE_DAYS:
         return None
@@ -90,7 +84,7 @@ def prices(
     return model.Prices(
         intervals=hours_of(day, days_of),
         scenarios=scenarios,
-        source=f"the {len(days)} newest days of its kind before {gate:%Y-%m-%d %H:%M} UTC, calls drawn",
+        source=f"the {len(days)} newest days of its kind that had ended, calls drawn",
     )
 
 

@@ -48,7 +48,8 @@ class Prices:
 
     def known_at(self, instant: datetime) -> "Prices":
         """Return the hours that had ended by *instant*: all that a strategy may see then."""
-        known = {start: price for start, price in self.by_start.items() if start + HOUR <= instant}
+        last = instant - HOUR
+        known = {start: price for start, price in self.by_start.items() if start <= last}
         return Prices(self.name, self.timezone, known)
 
     def of(self, day: date) -> dict[Interval, Decimal]:

@@ -14,7 +14,7 @@ from bidding.backtest.walk import FORESIGHT
 
 WIDTH, HEIGHT = 860, 260
 WEEK = 7
-COLOURS = ("#777777", "#1b6ca8", "#2f8f5b", "#c98a1b", "#8a4fa3", "#c0392b", "#222222")
+COLOURS = ("#777777", "#1b6ca8", "#2f8f5b", "#c98a1b", "#8a4fa3", "#c0392b", "#5c4a3d", "#111111")
 
 
 def cumulative(lines: Sequence[Summary]) -> str:

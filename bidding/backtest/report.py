@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bidding.backtest import plots, provenance
 from bidding.backtest.cases import Case, Real
-from bidding.backtest.finding import finding, why
+from bidding.backtest.finding import finding, signed, why
 from bidding.backtest.summary import Summary
 from bidding.backtest.walk import FORESIGHT, Contestant
 
@@ -110,10 +110,10 @@ def cells(line: Summary) -> list[str]:
         f"`{line.contestant}`" if line.contestant != FORESIGHT else FORESIGHT,
         f"{line.value:,.0f}",
         "–" if line.captured is None else f"{line.captured:.1%}",
-        "–" if gain is None else f"{gain.difference:+,.0f} ({gain.low:+,.0f} to {gain.high:+,.0f})",
+        "–" if gain is None else f"{signed(gain.difference)} ({signed(gain.low)} to {signed(gain.high)})",
         "–" if gain is None or gain.ratio is None else f"{gain.ratio:.3f} {_interval(gain.ratio_low, gain.ratio_high)}",
-        f"{line.worst:,.0f}",
-        f"{line.cvar:,.0f}",
+        f"{round(line.worst):,}",
+        f"{round(line.cvar):,}",
         f"{line.deviation:,.0f}",
         f"{of.sold_mwh:,.0f}",
         f"{of.delivered_mwh:,.1f}",

@@ -14,8 +14,9 @@ from bidding.backtest.calls import dice, draw
 from bidding.backtest.cases import Case
 from bidding.backtest.day import Outcome, Truth, settle
 from bidding.backtest.foresight import bound
-from bidding.backtest.hourly import hours_of
-from bidding.portfolio.model import Plan, Prices, Problem
+from bidding.backtest.hourly import Prices, hours_of
+from bidding.portfolio import model
+from bidding.portfolio.model import Plan, Problem
 from bidding.settlement import CENT
 from pipeline.interval import Interval
 from pipeline.messages.telemetry import Tier
@@ -76,10 +77,15 @@ def traded(case: Case, day: date) -> tuple[Interval, ...]:
     )
 
 
+def known(case: Case, gate: datetime) -> dict[str, Prices]:
+    """Return the series without the hours that had not ended by *gate*: a forecast cannot look ahead in them."""
+    return {name: prices.known_at(gate) for name, prices in case.series.items()}
+
+
 def problem(case: Case, day: date, hours: Sequence[Interval], seed: str) -> Problem | None:
     """Return what a desk knows at the gate of *day*; None while there is too little history."""
     gate = gate_of(case, day)
-    prices = forecast.prices(case.series, day, hours, gate, calls=case.calls, seed=f"{seed} {case.name} {day}")
+    prices = forecast.prices(known(case, gate), day, hours, calls=case.calls, seed=f"{seed} {case.name} {day}")
     if prices is None:
         return None
     return Problem(
@@ -141,7 +147,7 @@ def _row(case: Case, day: date, contestant: Contestant, *, planner: Planner, ask
     return Row(case.name, contestant.name, day, outcome, fell_back=plan.strategy != contestant.strategy)
 
 
-def doubted(prices: Prices, unseen: float) -> Prices:
+def doubted(prices: model.Prices, unseen: float) -> model.Prices:
     """Return *prices* with so much probability left to none of the scenarios: 20 at 0.05 and 0.1 are 20 at 0.045."""
     scenarios = tuple(
         scenario.model_copy(update={"probability": scenario.probability * (1 - unseen)})

@@ -24,7 +24,7 @@ class Refusal:
     """Empty where it is about a document or a portfolio."""
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.detail}" + (f" [{self.source}]" if self.source else "")
+        return f"{self.rule}: {self.detail}" + (f" (by {self.source})" if self.source else "")
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,12 @@ class Exchange:
         return now
 
     async def received(self, request: Request) -> tuple[datetime, bytes]:
-        """Return the body, and when all of it was there: gate and fence are judged then, not when it was on its way."""
+        """
+        Return the body, and when all of it was there: the gate is judged then.
+
+        The fence is judged then too, and before: who was fenced off need send no more.
+        """
+        self.admitted(request)
         payload = await request.body()
         return self.admitted(request), payload
 

@@ -72,8 +72,8 @@ class Baseline:
         return float(means[0]), float(means[1])
 
 
-Method = Callable[[pl.DataFrame, Event, Calendar], Baseline]
-"""The baseline of one event; raises `InsufficientDataError` when history cannot carry it."""
+Method = Callable[[pl.DataFrame, Event, Calendar, timedelta], Baseline]
+"""The baseline of one event on a metering grid; raises `InsufficientDataError` when history cannot carry it."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,16 @@ class ByRule:
         """How long before the event's start, on each of these days."""
         return timedelta(hours=max(_matching(rule).adjust_from_hours for rule in self.rules))
 
-    def __call__(self, history: pl.DataFrame, event: Event, calendar: Calendar) -> Baseline:
+    def __call__(
+        self, history: pl.DataFrame, event: Event, calendar: Calendar, grid: timedelta | None = None
+    ) -> Baseline:
         """
-        Return the baseline of *event* on the grid of *history*.
+        Return the baseline of *event* on the metering *grid*; left out, it is that of *history*.
 
         Raise `InsufficientDataError` when days or adjustment hours are short, `ConfigError` for an event that crosses
         local midnight (a trading day ends there: settle it as two) or does not lie on the metering grid.
         """
-        grid = grid_of(history)
+        grid = grid or grid_of(history)
         _check(event.interval, grid, calendar)
         rule = in_force(self.rules, calendar.day_of(event.interval.start))
         loads = history.select(pl.lit(ONE).alias("resource"), "start", "load_kw").cast(LOADS)

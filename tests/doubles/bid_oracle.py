@@ -7,6 +7,7 @@ It shares no code with the submitter. A venue's line is plain JSON here; of ours
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from bidding.journal import read
@@ -28,6 +29,8 @@ class Books:
 
     accepted: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
+    """Of these: by the venue."""
     standing: dict[Slot, tuple[int, str]] = field(default_factory=dict)
     applied: int = 0
     duplicates: int = 0
@@ -53,6 +56,10 @@ class Verdict:
     stale: int
     after_gate: int
     unresolved: int
+    unheard: int
+    """Cancelled by the venue, and the interval had begun before the last process compared: nothing is due any more."""
+    which: tuple[str, ...]
+    """The lost ones: what they are to us."""
     damaged: int = 0
     """Whether our journal no longer chains: two have written it."""
 
@@ -63,27 +70,37 @@ class Verdict:
         return {name: count for name, count in asdict(self).items() if name in must and count}
 
 
-def judge(journal: Path, venue_journal: Path) -> Verdict:
-    """Return what the two files come to, once nobody writes them any more."""
+def judge(journal: Path, venue_journal: Path, compared_at: datetime) -> Verdict:
+    """Return what the two files come to, once nobody writes them any more; *compared_at* the last process began."""
     books, damaged = _books(venue_journal), False
     try:
         ledger = fold(read(journal))
     except ConfigError:
         ledger, damaged = Ledger(), True
     records = ledger.offers.values()
+    lost = set(_disagreements(ledger, books))
+    unheard = {name for name in lost & books.cancelled if _begun(ledger, name, compared_at)}
+    lost -= unheard
     return Verdict(
         offers=len(ledger.offers),
         applied=books.applied,
         asked=sum(record.unknowns > 0 or record.attempts > 1 for record in records),
         replies_lost=books.replies_lost,
         fenced=books.fenced,
-        lost=len(set(_disagreements(ledger, books))),
+        lost=len(lost),
+        unheard=len(unheard),
+        which=tuple(f"{name}: {ledger.offers.get(name, 'not known')}" for name in sorted(lost)),
         duplicates=books.duplicates,
         stale=books.stale,
         after_gate=books.after_gate,
         unresolved=len(ledger.open_documents),
         damaged=damaged,
     )
+
+
+def _begun(ledger: Ledger, name: str, instant: datetime) -> bool:
+    record = ledger.offers.get(name)
+    return record is not None and record.state in TAKEN and record.offer.interval.start <= instant
 
 
 def _books(path: Path) -> Books:
@@ -104,6 +121,7 @@ def _books(path: Path) -> Books:
                 books.duplicates += outcome == "duplicate"
             case "cancel":
                 books.ended.add(entry["offer_id"])
+                books.cancelled.add(entry["offer_id"])
             case _:
                 pass
     return books

@@ -119,6 +119,7 @@ async def rig(
             first_interval_start = "{first.isoformat()}"
             intervals = 2
             stop_after_settlement = true
+            quality = {{recover_s = 0.5}}
             {more}
             [bidding.tiers.T3]
             price_per_million_tokens = "0.05"

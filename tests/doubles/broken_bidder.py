@@ -35,7 +35,7 @@ class BlindRetry(Submitter):
 class MarkBeforeSend(Submitter):
     """Writes down that the venue has it, then sends."""
 
-    async def _send_now(self, document: DocumentRecord, offers: Sequence[Offer]) -> None:
+    async def _send_now(self, document: DocumentRecord, offers: Sequence[Offer]) -> list[Offer]:
         self._book.write(Sent(document_id=document.document_id, attempt=document.attempts + 1))
         status = "withdrawn" if document.withdraws else "accepted"
         for offer in offers:
@@ -45,8 +45,9 @@ class MarkBeforeSend(Submitter):
         try:
             answer: Mapping[str, Receipt] = {r.offer_id: r for r in await self._request(document, offers)}
         except Exception:  # noqa: BLE001 - it thinks that it need not know
-            return
+            return []
         self._take(answer)
+        return []
 
 
 class Buffered(Journal):

@@ -104,10 +104,10 @@ def window(confidence: float = 0.95) -> Window:
     return Window(confidence, length=20 * SECOND, slot=2 * SECOND, max_age=10 * SECOND)
 
 
-def patience(milliseconds: float, request_s: float = 30.0) -> Patience:
+def patience(milliseconds: float, request_s: float = 30.0, least_s: float = 0.0) -> Patience:
     """Return the patience of a test: so long between questions, and 2 s before the gate."""
     span = timedelta(milliseconds=milliseconds)
-    return Patience(retry=span, in_flight=span, gate_margin=GATE_MARGIN, request_s=request_s)
+    return Patience(retry=span, in_flight=span, gate_margin=GATE_MARGIN, request_s=request_s, least_s=least_s)
 
 
 def terms(**changes: object) -> Terms:

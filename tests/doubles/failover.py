@@ -86,7 +86,7 @@ def fail_over_again_and_again(folder: Path, rounds: int, seed: int, build: Calla
             process.join()
         if code := stage.finish():
             toll.unexpected.append(f"the last life ended with {code}")
-    toll.verdict = judge(stage.journal, stage.venue_journal)
+    toll.verdict = judge(stage.journal, stage.venue_journal, stage.compared_at)
     return toll
 
 

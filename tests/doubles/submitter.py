@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from doubles.slow_wire import slow_wire
 from bidding.fence import up_s
 from bidding.journal import read, read_lease
 from bidding.ledger import fold
-from pipeline.clock import real_clock_from
+from pipeline.clock import Clock, real_clock_from
 
 LONGEST_LIFE = 40
 """Journal records, some ten offers: a life in work done, so that a slow machine kills at the same points."""
@@ -106,6 +107,8 @@ class Stage:
     folder: Path
     word: str
     build: Callable[[], Build]
+    compared_at: datetime = ORIGIN
+    """When the last process began."""
 
     @property
     def journal(self) -> Path:
@@ -141,6 +144,7 @@ class Stage:
 
     def finish(self) -> int:
         """Bring what was begun to its end, everything compared with the venue; return the last process's exit code."""
+        self.compared_at = Clock.parse(self.word).now()
         begun = [int(record.offer.resource[1:]) for record in fold(read(self.journal)).offers.values()]
         last = self.start(items=(max(begun, default=0) // AT_ONCE + 1) * AT_ONCE, last=True)
         last.join()
@@ -189,7 +193,7 @@ def kill_again_and_again(
     return Toll(
         kills=kills - stops,
         stops=stops,
-        verdict=judge(stage.journal, stage.venue_journal),
+        verdict=judge(stage.journal, stage.venue_journal, stage.compared_at),
         unexpected=tuple(unexpected),
         recovery_s=tuple(one.resolved_s - one.entered_s for one in after_kill),
         recovery_with_interpreter_s=tuple(one.resolved_s - one.started_s for one in after_kill if one.pid in spawned),

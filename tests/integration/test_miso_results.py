@@ -1,18 +1,27 @@
 """MISO's client against its mock: what was bought, called and taken back, and what is told after the gate."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from doubles.builders import award, intent, patience, step
+from doubles.clocks import SetClock
 from doubles.counterparts import miso
 from doubles.miso.connecting import AFTER_THE_GATE, IN_THE_HOUR, SIX_PM, connected, ordered, submitted, word
 from doubles.miso.offers import TYPE_1
 
+from bidding.agents.revise import Revising
+from bidding.book import Book
+from bidding.journal import Journal
 from bidding.markets import Shortfall
+from bidding.settings import Bidding
+from bidding.submit import Submitter
 from pipeline.errors import RejectedError
 from pipeline.interval import Interval
+from pipeline.messages.market import Offer
 
 
 @pytest.fixture
@@ -149,13 +158,52 @@ async def test_what_overrides_have_no_word_for_is_refused_with_a_reason(url: str
         available_mw=Decimal(1),
         reason="",
     )
-    async with connected(tmp_path, url) as market:
-        with pytest.raises(RejectedError, match="running hour only"):
+    async with connected(tmp_path, url, SIX_PM.end) as market:
+        with pytest.raises(RejectedError, match="is over"):
             await market.notify(later, 1)
+    async with connected(tmp_path, url) as market:
         with pytest.raises(RejectedError, match="no word for less spin"):
             await market.notify(later.model_copy(update={"product": "spin"}), 1)
         with pytest.raises(RejectedError, match="not in"):
             await market.notify(later.model_copy(update={"resource": "NOBODY"}), 1)
+
+
+async def test_a_shortfall_seen_before_the_hour_is_told_once_it_runs_and_once_only(url: str, tmp_path: Path) -> None:
+    """3.0 MW sold; ten minutes before the hour 2.0 are left, then 1.0: the second is what MISO hears, at 17:12."""
+    offer = miso.offer("energy-rt", SIX_PM, ("3.0", "44.00"))
+    left = iter(("2.0", "1.0"))
+    await ordered(url, "prices", energy="45.00")
+    with Journal(tmp_path / "journal") as journal:
+        book = Book(journal, SetClock())
+        book.write(intent(offer))
+        async with connected(tmp_path, url) as market:
+            (receipt,) = await submitted(market, offer)
+        book.write(receipt)
+        book.write(award("3.0", offered=offer).model_copy(update={"product": "energy-rt", "interval": SIX_PM}))
+        for at, ticks in ((SIX_PM.start - timedelta(minutes=10), 2), (IN_THE_HOUR, 3)):
+            async with connected(tmp_path, url, at) as market:
+                revising = Revising(
+                    Bidding(resource=miso.RESOURCE, revise_wait_s=0),
+                    market,
+                    book=book,
+                    submitter=Submitter(market, book, SetClock(), patience(1)),
+                    firm=lambda *_: (step(next(left), "44.00"),),
+                    propose=never,
+                )
+                for _ in range(ticks):
+                    await revising.tick(at)
+                dispatches = await market.dispatches(miso.RESOURCE)
+        heard = [one.refused for one in book.ledger.told.values()]
+        assert len(book.ledger.shortfalls) == 2
+    audit = await asyncio.to_thread(miso.audit, url)
+
+    assert heard == [""]
+    assert audit["overrides_applied"] == 1
+    assert {one.reduction_mw for one in dispatches} == {Decimal("1.0")}
+
+
+async def never(_offers: Sequence[Offer], _now: datetime) -> None:
+    raise AssertionError("nothing is proposed after the gate")
 
 
 async def test_what_is_not_in_this_interface_is_nothing(url: str, tmp_path: Path) -> None:

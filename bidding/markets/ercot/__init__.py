@@ -23,6 +23,7 @@ from bidding.markets.ercot.decode import Held, Transaction, decode, standing, tr
 from bidding.markets.ercot.hours import trading_date
 from bidding.markets.ercot.reply import Reply, bids, read_awards, read_notices, read_notifications
 from bidding.products import Rules
+from bidding.products.load import confirmations
 from bidding.products.load import load as load_products
 from pipeline.clock import Clock
 from pipeline.errors import RejectedError, UnknownOutcomeError, VenueError
@@ -31,10 +32,14 @@ from pipeline.settings import load
 
 
 async def connect(path: Path, clock: Clock) -> Market:
-    """Return the venue of ``[venue.ercot]``; nothing is sent yet. Raise `ConfigError` for settings that cannot work."""
+    """
+    Return the venue of ``[venue.ercot]``, its products with what ``[products.ercot]`` confirms; nothing is sent yet.
+
+    Raise `ConfigError` for settings that cannot work.
+    """
     session = open_session(load(path, "venue.ercot", ErcotVenue), clock)
     today = clock.now().astimezone(names.ZONE).date()
-    known = load_products("ercot", today)
+    known = load_products("ercot", today, confirmations(path).get("ercot"))
     return ErcotMarket(session, clock, {name: known[name] for name in names.PRODUCTS if name in known})
 
 
@@ -74,13 +79,14 @@ class ErcotMarket:
         """
         Send *document* once and only once; EWS has no word for *epoch*. All it answers at once is: pending.
 
-        Raise `RejectedError`, nothing sent, where the document would erase an offer of another upward service: ERCOT
-        overwrites an hour of a key whole, so what is to stand in it has to be sent together.
+        ERCOT overwrites an hour of a key whole: where another upward service stands in one, it is said again beside
+        *offers*, as ERCOT holds it. The journal keeps *document*, what is ours to decide here. Raise `RejectedError`,
+        nothing sent, where it cannot be said again.
         """
         del epoch
         async with self._alone_with(offers):
             if encode.bid_type(offers[0].product) == names.ONLINE:
-                await self._refuse_to_erase(offers)
+                document = await self._beside_others(document, offers)
             reply = await self._session.change(request.create(document))
         return receipts.submitted(offers, _told(reply), self._qse)
 
@@ -167,16 +173,22 @@ class ErcotMarket:
         async with self._locks.setdefault(key, asyncio.Lock()):
             yield
 
-    async def _refuse_to_erase(self, offers: Sequence[Offer]) -> None:
+    async def _beside_others(self, document: bytes, offers: Sequence[Offer]) -> bytes:
+        """Return *document*, or one that says what stands in its hours beside it, too."""
         try:
             rows = await self._standing(offers)
         except VenueError as error:
             raise VenueError(f"nothing was sent: {error}") from error
-        if others := receipts.strangers(offers, rows):
+        others = receipts.strangers(offers, rows)
+        if not others:
+            return document
+        try:
+            return encode.restate(trading_date(offers[0].interval), receipts.beside(offers, rows))
+        except ValueError as error:
             raise RejectedError(
                 f"nothing was sent: it would erase the {others[0].product} that stands in the hour from "
-                f"{others[0].hour.start}; an hour's upward services have to be submitted together"
-            )
+                f"{others[0].hour.start}, which cannot be said again beside it: {error}"
+            ) from error
 
     async def _standing(self, offers: Sequence[Offer]) -> tuple[Held, ...]:
         """Return what ERCOT holds in the hours of *offers*."""

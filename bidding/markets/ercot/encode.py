@@ -116,7 +116,7 @@ def encode(offers: Sequence[Offer]) -> bytes:
 
 
 def restate(day: date, said: Iterable[Hour]) -> bytes:
-    """Write a BidSet of hours as they are to stand, without a comment: what is left of them after a withdrawal."""
+    """Write a BidSet of hours as they are to stand, without a comment: others' offers are in them, too."""
     root = etree.Element(clark(EWS, "BidSet"), nsmap=EWS_IS_DEFAULT)
     _add(root, "tradingDate", day.isoformat())
     for hour in said:

@@ -71,12 +71,55 @@ def ours(offer: Offer, rows: Iterable[Held]) -> Held | None:
 
 
 def strangers(offers: Sequence[Offer], rows: Iterable[Held]) -> list[Held]:
-    """Return what stands in the hours of *offers* of products that none of them is of."""
+    """Return what stands, or is being judged, in the hours of *offers* of products that none of them is of."""
     mine = {(offer.resource, offer.product, offer.interval) for offer in offers}
     hours = {(offer.resource, offer.interval) for offer in offers}
     return [
-        row for row in rows if (row.resource, row.hour) in hours and (row.resource, row.product, row.hour) not in mine
+        row
+        for row in rows
+        if (row.resource, row.hour) in hours
+        and (row.resource, row.product, row.hour) not in mine
+        and STATUS.get(row.status, "pending") in {"pending", "accepted"}
     ]
+
+
+def beside(offers: Sequence[Offer], rows: Sequence[Held]) -> list[Hour]:
+    """
+    Return the hours of *offers* as they are to stand: *offers*, and what ERCOT holds beside them, as it holds it.
+
+    Raise `ValueError` where it cannot be told which of an hour's offer ids are those of the others.
+    """
+    others = strangers(offers, rows)
+    found: list[Hour] = []
+    for hour in sorted({offer.interval for offer in offers}):
+        new = [offer for offer in offers if offer.interval == hour]
+        old = [row for row in others if row.hour == hour]
+        said = {offer.product: (offer.offer_id, segments(offer)) for offer in new}
+        said |= {row.product: (_id_in(row, rows), row.segments) for row in old}
+        if len(said) != len(new) + len(old):
+            raise ValueError(f"the hour from {hour.start} says a service twice")
+        order = sorted(said, key=names.PRODUCTS.index)
+        found.append(
+            Hour(
+                resource=new[0].resource,
+                kind=bid_type(new[0].product),
+                hour=hour,
+                external_id=SEPARATOR.join(said[product][0] for product in order if said[product][0]),
+                segments=[(product, segment) for product in order for segment in said[product][1]],
+            )
+        )
+    return found
+
+
+def _id_in(row: Held, rows: Iterable[Held]) -> str:
+    """Return the offer id of *row* out of its hour's: as many as services, in their order; empty where it has none."""
+    if not row.external_id:
+        return ""
+    ids = row.external_id.split(SEPARATOR)
+    products = [one.product for one in rows if (one.resource, one.hour) == (row.resource, row.hour)]
+    if len(ids) != len(products):
+        raise ValueError(f"the hour from {row.hour.start} has {len(ids)} offer ids for {len(products)} services")
+    return ids[sorted(products, key=names.PRODUCTS.index).index(row.product)]
 
 
 def remaining(offers: Sequence[Offer], rows: Sequence[Held]) -> list[Hour]:

@@ -33,7 +33,7 @@ class Overrides:
         self._clock = clock
 
     async def notify(self, shortfall: Shortfall) -> None:
-        """Tell MISO; raise as `bidding.markets.Market.notify` says."""
+        """Tell MISO; raise as `bidding.markets.Market.notify` says, `VenueError` until the hour runs: tell it again."""
         resource = self._codec.resources.get(shortfall.resource)
         if resource is None:
             raise RejectedError(f"resource {line(shortfall.resource)} is not in [venue.miso]")
@@ -41,11 +41,13 @@ class Overrides:
             raise RejectedError(
                 f"MISO's overrides have no word for less {line(shortfall.product)} of a DRR type II: tell its operator"
             )
-        if self._clock.now() not in shortfall.interval:
-            raise RejectedError(
-                f"MISO's overrides hold for the running hour only, not for that from "
-                f"{shortfall.interval.start.isoformat()}: tell its operator, or again once it runs"
+        now, start = self._clock.now(), shortfall.interval.start.isoformat()
+        if now < shortfall.interval.start:
+            raise VenueError(
+                f"nothing was sent: MISO's overrides hold for the running hour only, that from {start} waits"
             )
+        if now >= shortfall.interval.end:
+            raise RejectedError(f"MISO's overrides hold for the running hour only, that from {start} is over")
         day, hour = hour_of(shortfall.interval)
         url = self._session.path(
             "markets", "real-time", str(day), "offer", "overrides", "participants", "{participant}"

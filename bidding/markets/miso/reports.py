@@ -30,11 +30,14 @@ class Reports:
 
     async def awards(self, resource: str) -> tuple[Award, ...]:
         """Return the awards of today and tomorrow; raise `VenueError` when there is no answer."""
-        return (await self._bought(resource))[0]
+        ahead, orders = await self._said(resource)
+        return (*ahead, *results.real_time_awards(orders, ahead, resource, self._sold))
 
     async def dispatches(self, resource: str) -> tuple[Dispatch, ...]:
         """Return today's instructions; raise `VenueError` when there is no answer."""
-        awards, orders = await self._bought(resource)
+        ahead, orders = await self._said(resource)
+        given = (*orders, *results.replaced(orders))
+        awards = (*ahead, *results.real_time_awards(given, ahead, resource, self._sold))
         deployments = await self._log("contingency-reserve", resource)
         energy = results.energy_dispatches(orders, awards)
         return tuple(energy) + results.reserve_dispatches(deployments, awards, resource)
@@ -49,12 +52,11 @@ class Reports:
         today = day_of(self._clock.now())
         return today, today + timedelta(days=1)
 
-    async def _bought(self, resource: str) -> tuple[tuple[Award, ...], tuple[results.Order, ...]]:
-        """Return the awards to *resource*, and today's instructions."""
-        ahead = [award for day in self._days() for award in await self._day_ahead(resource, day)]
+    async def _said(self, resource: str) -> tuple[tuple[Award, ...], tuple[results.Order, ...]]:
+        """Return what the day ahead bought of *resource*, and today's instructions."""
+        ahead = tuple([award for day in self._days() for award in await self._day_ahead(resource, day)])
         log = await self._log("dispatch-instruction", resource)
-        orders = results.orders(log, resource, label_ends=self._session.settings.interval_label == "ends")
-        return (*ahead, *results.real_time_awards(orders, ahead, resource, self._sold)), orders
+        return ahead, results.orders(log, resource, label_ends=self._session.settings.interval_label == "ends")
 
     async def _day_ahead(self, resource: str, day: date) -> tuple[Award, ...]:
         url = self._session.path(

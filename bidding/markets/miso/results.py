@@ -5,13 +5,16 @@ What MISO bought and wants: day-ahead results, five-minute dispatch and deployme
     dispatch            18:05: 6.5 MW, LMP 80 (hour 18's first)     ─▶ award 1.5 MW real time at 80: what exceeds 5.0
                                                                     ─▶ dispatches: 5.0 on the one, 1.5 on the other
     deployment          17:20: 3.0 MW of contingency reserve        ─▶ dispatch 3.0 on the reserve award, to 18:00
+                        17:40: 0 MW                                 ─▶ the same dispatch, to 17:40
+
+A dispatch is named by its award and its start: what MISO says of it later takes its place, 0 MW where it is let go.
 
 MISO's real time has no award of its own: the first instruction of an hour that asks for more than the day ahead bought
 stands for it, its MW and its price. An hour whose later instructions differ is paid by MISO every five minutes, so our
 own statement of such an hour is an approximation.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -88,6 +91,8 @@ class Order:
     interval: Interval
     instruction: Instruction
     issued_at: datetime
+    before: tuple[Instruction, ...] = ()
+    """What was said of the same five minutes earlier, the oldest first."""
 
     @property
     def hour(self) -> Interval:
@@ -105,8 +110,15 @@ def orders(log: Iterable[Notification], resource: str, *, label_ends: bool) -> t
                 label = instruction.interval.astimezone(UTC)
                 start = label - FIVE_MINUTES if label_ends else label
                 issued_at = entry.created.astimezone(UTC)
-                found[start] = Order(Interval(start, start + FIVE_MINUTES), instruction, issued_at)
+                earlier = found.get(start)
+                before = (*earlier.before, earlier.instruction) if earlier else ()
+                found[start] = Order(Interval(start, start + FIVE_MINUTES), instruction, issued_at, before)
     return tuple(found[start] for start in sorted(found))
+
+
+def replaced(given: Iterable[Order]) -> tuple[Order, ...]:
+    """Return what was said of the five minutes of *given* earlier: awards that it made may still be journaled."""
+    return tuple(Order(order.interval, earlier, order.issued_at) for order in given for earlier in order.before)
 
 
 def real_time_awards(
@@ -138,55 +150,56 @@ def _asked(instruction: Instruction) -> Iterator[tuple[Kind, Priced | None]]:
 def energy_dispatches(given: Iterable[Order], awards: Iterable[Award]) -> tuple[Dispatch, ...]:
     """Return what *given* asks of energy, five minutes each, laid on the day-ahead award first."""
     owed = [award for award in awards if PRODUCTS[award.product] == "energy"]
-    return tuple(
-        dispatch
-        for order in given
-        if order.instruction.energy_dispatch is not None
-        for dispatch in _laid_on(
-            (award for award in owed if award.interval == order.hour),
-            order.instruction.energy_dispatch.mw,
-            order.interval,
-            order.issued_at,
-        )
-    )
+    found: list[Dispatch] = []
+    for order in given:
+        said = (one.energy_dispatch for one in (*order.before, order.instruction))
+        asked = [energy.mw for energy in said if energy is not None]
+        held = (award for award in owed if award.interval == order.hour)
+        found += _laid_on(held, asked, order.interval, order.issued_at)
+    return tuple(found)
 
 
 def reserve_dispatches(log: Iterable[Notification], awards: Iterable[Award], resource: str) -> tuple[Dispatch, ...]:
     """Return what deployments call of reserves: from their instant to the next one's, or to the end of the hour."""
-    calls = sorted(
-        (one.timestamp.astimezone(UTC), one.mw, entry.created.astimezone(UTC))
-        for entry in log
-        for one in entry.request_payload.notification_data.cr_deployments
-        if one.pnode_name == resource
-    )
+    calls: dict[datetime, list[tuple[datetime, Decimal]]] = {}
+    for entry in log:
+        for one in entry.request_payload.notification_data.cr_deployments:
+            if one.pnode_name == resource:
+                calls.setdefault(one.timestamp.astimezone(UTC), []).append((entry.created.astimezone(UTC), one.mw))
     owed = sorted(
         (award for award in awards if PRODUCTS[award.product] in RESERVES),
         key=lambda award: RESERVES.index(PRODUCTS[award.product]),
     )
     found: list[Dispatch] = []
-    for number, (start, mw, issued_at) in enumerate(calls):
-        hour = floor(start, HOUR) + HOUR
-        end = min([hour, *(later for later, _, _ in calls[number + 1 :] if later > start)])
+    for start in sorted(calls):
+        said = sorted(calls[start], key=lambda call: call[0])
+        end = min([floor(start, HOUR) + HOUR, *(later for later in calls if later > start)])
         held = (award for award in owed if start in award.interval)
-        found += _laid_on(held, mw, Interval(start, end), issued_at)
+        found += _laid_on(held, [mw for _, mw in said], Interval(start, end), said[-1][0])
     return tuple(found)
 
 
-def _laid_on(awards: Iterable[Award], asked_mw: Decimal, interval: Interval, issued_at: datetime) -> Iterator[Dispatch]:
-    left = asked_mw
+def _laid_on(
+    awards: Iterable[Award], asked: Sequence[Decimal], interval: Interval, issued_at: datetime
+) -> Iterator[Dispatch]:
+    """
+    Yield the part of each award in the last of *asked*, MW: what was asked for *interval*, the newest last.
+
+    An award that only an earlier one of them reached is told that it owes 0 MW now.
+    """
+    left = list(asked)
     for award in awards:
-        mw = min(left, award.quantity_mw)
-        if mw <= 0:
-            return
-        left -= mw
-        yield Dispatch(
-            dispatch_id=f"{award.award_id}:{interval.start:%Y%m%dT%H%M%S}:{mw}",
-            award_id=award.award_id,
-            resource=award.resource,
-            interval=interval,
-            reduction_mw=mw,
-            issued_at=issued_at,
-        )
+        parts = [max(min(mw, award.quantity_mw), Decimal(0)) for mw in left]
+        left = [mw - part for mw, part in zip(left, parts, strict=True)]
+        if any(parts):
+            yield Dispatch(
+                dispatch_id=f"{award.award_id}:{interval.start.isoformat()}",
+                award_id=award.award_id,
+                resource=award.resource,
+                interval=interval,
+                reduction_mw=parts[-1],
+                issued_at=issued_at,
+            )
 
 
 def notices(book: Book, flags: Iterable[Qualified], resource: str, products: Sold, now: datetime) -> tuple[Notice, ...]:

@@ -22,7 +22,7 @@ import httpx
 from pydantic import ValidationError
 
 from bidding.markets import Feature, Market, MeterReading, Notice, Receipt, Shortfall
-from bidding.markets.sandbox import wire
+from bidding.markets.sandbox import statements, wire
 from bidding.markets.sandbox.client import SandboxVenue, Session, open_session, raise_refusal
 from bidding.products import Rules
 from pipeline.clock import Clock
@@ -148,12 +148,12 @@ class SandboxMarket:
 
     async def statement(self, resource: str) -> Statement | None:
         """Return the venue's dollars so far, None while nothing is settled; say in the log what it waits for."""
-        found = await self._session.get(wire.WireStatement, "/v1/statements", resource=resource)
+        found = await self._session.get(statements.WireStatement, "/v1/statements", resource=resource)
         pending = frozenset(f"{entry.award_id}: {entry.reason}" for entry in found.pending)
         for text in sorted(pending - self._pending):
             log.info("not settled by the venue: %s", text)
         self._pending = pending
-        return found.ours(VENUE) if found.lines else None
+        return found.ours(VENUE) if found.lines or found.capacity_lines else None
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -13,7 +13,7 @@ from bidding.markets import MeterReading, Notice, Receipt, Shortfall
 from bidding.products import Rules
 from pipeline.errors import VenueError
 from pipeline.interval import Interval
-from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferStep, Statement, StatementLine
+from pipeline.messages.market import Award, Dispatch, Document, Offer, OfferStep
 
 Utc = Annotated[AwareDatetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
 
@@ -179,57 +179,6 @@ class MeterBatch(Document):
     """What the venue holds of a batch: its bytes, as a digest."""
 
     sha256: str
-
-
-class WireLine(Timed):
-    """One award's energy and money; the baseline's days and ratio are not read."""
-
-    award_id: str
-    baseline_kwh: Decimal
-    metered_kwh: Decimal
-    awarded_kwh: Decimal
-    delivered_kwh: Decimal
-    shortfall_kwh: Decimal
-    price: Decimal
-    energy_amount: Decimal
-    shortfall_amount: Decimal
-    total: Decimal
-
-    def ours(self) -> StatementLine:
-        """Return it as a statement line of our vocabulary."""
-        return StatementLine(
-            interval=self.interval,
-            price_per_mwh=self.price,
-            **self.model_dump(exclude={"interval_start", "interval_end", "price"}),
-        )
-
-
-class WirePending(Document):
-    """An award that is not settled yet, and why."""
-
-    award_id: str
-    reason: str
-
-
-class WireStatement(Document):
-    """The venue's dollars so far."""
-
-    statement_id: str
-    resource: str
-    currency: str
-    lines: tuple[WireLine, ...]
-    pending: tuple[WirePending, ...] = ()
-    total: Decimal
-    issued_at: Utc
-    simulated: bool
-
-    def ours(self, issuer: str) -> Statement:
-        """Return it as a statement of our vocabulary, issued by *issuer*."""
-        return Statement(
-            issuer=issuer,
-            lines=tuple(line.ours() for line in self.lines),
-            **self.model_dump(exclude={"lines", "pending"}),
-        )
 
 
 class Problem(Document):

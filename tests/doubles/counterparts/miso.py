@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ RESOURCE = words.TYPE_2.name
 """DRR type II: it sells all products. Type I is there, too."""
 PRODUCTS = ("energy-da", "energy-rt", "spin", "supplemental", "short-term-reserve", "reg")
 NOW: datetime = words.NOW
+CHEAP = (("2.0", "1.00"),)
+"""Bought at any price of the mock's. There is no `TWO_STEPS`: MISO takes an hour whole or not at all."""
 PARTICIPANT = "FIRMWATT"
 READY_WITHIN_S = 60.0
 SERVER = Path(__file__).parent.parent / "miso" / "server.py"
 SHARED = Path(os.environ.get("FIRMWATT_SHARED") or Path(__file__).parents[4] / "shared")
-
-_SPECIFICATIONS: dict[Path, Specification] = {}
 
 
 def intervals(product: str) -> list[Interval]:
@@ -132,11 +133,16 @@ def offers() -> st.SearchStrategy[tuple[Offer, ...]]:
 
 def validate(document: bytes, shared: Path) -> None:
     """Hold *document* against the published schema, and what is sent of it against the same schema, closed."""
-    specification = _SPECIFICATIONS.setdefault(shared, Specification(shared))
+    specification = _specification(shared)
     for content, is_closed in ((document, False), (sent(document), True)):
         value = read(content, len(content))
         wrong = specification.complaints(specification.named(SCHEDULE), value, closed=is_closed)
         assert not wrong, wrong[0]
+
+
+@cache
+def _specification(shared: Path) -> Specification:
+    return Specification(shared)
 
 
 def audit(url: str) -> dict[str, int]:

@@ -74,14 +74,13 @@ def _step(mw: Decimal, price: Decimal) -> OfferStep:
     )
 
 
-_MONEY = st.decimals(0, 10**6, places=2)
 _DETAILS = {
     "site": st.text(max_size=12),
     "currency": st.just("USD"),
     "as_of": st.datetimes(datetime(2026, 1, 1), datetime(2026, 11, 30), timezones=st.just(UTC)),  # noqa: DTZ001
     "baseline_method": st.text(max_size=12),
     "baseline_kw": st.floats(0, 1e6),
-    "firm_kw": st.floats(allow_nan=False, allow_infinity=False),
+    "firm_kw": st.floats(1e6, 1e7),
     "confidence": st.floats(0, 1),
     "simulated": st.booleans(),
     "revision": st.integers(1, 10**9),
@@ -89,28 +88,30 @@ _DETAILS = {
 
 
 @st.composite
-def curves(draw: st.DrawFn, most: int) -> tuple[OfferStep, ...]:
-    """Draw at most *most* steps that keep the rules: 0.1 MW, cents, 1 MW to begin with, prices that rise."""
+def curves(draw: st.DrawFn, most: int, rules: Rules) -> tuple[OfferStep, ...]:
+    """Draw at most *most* steps that keep *rules*: 0.1 MW, the minimum to begin with, cents that rise to the cap."""
     count = draw(st.integers(1, most))
-    prices = sorted(draw(st.lists(st.integers(-999_999, 999_999), min_size=count, max_size=count, unique=True)))
-    sizes = [draw(st.integers(10, 500)), *(draw(st.integers(1, 500)) for _ in range(count - 1))]
+    cents = st.integers(int(rules.price_floor * 100), int(rules.price_cap * 100))
+    prices = sorted(draw(st.lists(cents, min_size=count, max_size=count, unique=True)))
+    sizes = [draw(st.integers(int(rules.min_mw * 10), 500)), *(draw(st.integers(1, 500)) for _ in range(count - 1))]
+    tiers, costs = draw(st.lists(st.sampled_from(Tier), min_size=count, max_size=count)), draw(st.integers(0, 10**9))
     return tuple(
         OfferStep(
             quantity_mw=Decimal(tenths) / 10,
-            price_per_mwh=Decimal(cents) / 100,
-            tier=draw(st.sampled_from(Tier)),
-            tokens_forgone_per_mwh=draw(_MONEY),
-            token_cost_per_mwh=draw(_MONEY),
-            service_credit_per_mwh=draw(_MONEY),
-            restart_cost_per_mwh=draw(_MONEY),
+            price_per_mwh=Decimal(price) / 100,
+            tier=tier,
+            tokens_forgone_per_mwh=Decimal(costs),
+            token_cost_per_mwh=Decimal(costs + price) / 100,
+            service_credit_per_mwh=Decimal(tenths) / 7,
+            restart_cost_per_mwh=Decimal(costs) / 1000,
         )
-        for tenths, cents in zip(sizes, prices, strict=True)
+        for tenths, price, tier in zip(sizes, prices, tiers, strict=True)
     )
 
 
 @st.composite
-def offers(draw: st.DrawFn, most: int = 12) -> tuple[Offer, ...]:
-    """Draw up to *most* offers of one market and day, in any order, that keep every rule."""
+def offers(draw: st.DrawFn, most: int = 8) -> tuple[Offer, ...]:
+    """Draw up to *most* offers of one market and day, in any order, that keep every rule: firm power is above all."""
     market_products, day, hours = draw(
         st.sampled_from(
             (
@@ -132,7 +133,7 @@ def offers(draw: st.DrawFn, most: int = 12) -> tuple[Offer, ...]:
             venue="miso",
             product=product,
             interval=interval_of(day, hour),
-            steps=draw(curves(place_of(resource, PRODUCTS[product]).steps)),
+            steps=draw(curves(place_of(resource, PRODUCTS[product]).steps, RULES[product])),
             **{name: draw(strategy) for name, strategy in _DETAILS.items()},
         )
         for number, ((resource, product), hour) in enumerate(places)

@@ -15,6 +15,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -73,11 +74,33 @@ class Server(uvicorn.Server):
 class Mock:
     """The gateway behind HTTP."""
 
-    def __init__(self, gateway: Gateway, clock: Clock, log: Path) -> None:
+    def __init__(self, gateway: Gateway, clock: Clock, log: Path, journal: Path | None) -> None:
         self._gateway = gateway
         self._clock = clock
         self._log = log
+        self._journal = journal
         self._number = 0
+        for line in journal.read_text(encoding="utf-8").splitlines() if journal and journal.exists() else ():
+            self._replay(json.loads(line))
+
+    def _replay(self, line: dict[str, Any]) -> None:
+        """Do again what was asked of an earlier process, under the faults that were ordered then."""
+        faults, self._gateway.faults = self._gateway.faults, Faults(**line["faults"])
+        request = Request(body=line["body"].encode(), query=(), **line["request"])
+        self._gateway.answer(request, datetime.fromisoformat(line["at"]))
+        self._gateway.faults, self._number = faults, request.number
+
+    def _remember(self, request: Request, now: datetime) -> None:
+        if self._journal is None or request.method != "POST":
+            return
+        line = {
+            "at": now.isoformat(),
+            "faults": asdict(self._gateway.faults),
+            "request": {name: getattr(request, name) for name in ("number", "method", "path", "sender", "acting")},
+            "body": request.body.decode(errors="replace"),
+        }
+        with self._journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     async def handle(self, request: HttpRequest) -> Response:
         """Answer as MISO, as control, or not at all."""
@@ -95,6 +118,7 @@ class Mock:
             sender=request.state.sender,
             acting=request.headers.get("x-acting-participant", ""),
         )
+        self._remember(wanted, now)
         answer = self._gateway.answer(wanted, now)
         fate = self._fate(wanted, answer)
         self._write(wanted, answer, fate, now)
@@ -187,7 +211,7 @@ def main(argv: list[str]) -> int:
     gateway = Gateway(
         Specification(wanted.shared), Market(resources, wanted.seed), wanted.participant, HANDLERS, faults
     )
-    mock = Mock(gateway, Clock.parse(wanted.clock), wanted.folder / "requests.jsonl")
+    mock = Mock(gateway, Clock.parse(wanted.clock), wanted.folder / "requests.jsonl", wanted.journal)
     asyncio.run(_serve(mock, wanted.folder, wanted.port))
     return 1 if gateway.audit["invalid_answers"] else 0
 
@@ -196,6 +220,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A mock of MISO's Market User Interface")
     parser.add_argument("--folder", type=Path, required=True, help="ca.pem, server.pem, server.key; requests.jsonl")
     parser.add_argument("--shared", type=Path, required=True, help="where schemas/miso_mui lies")
+    parser.add_argument("--journal", type=Path, help="what a later process goes on from")
     parser.add_argument("--participant", default="FIRMWATT")
     parser.add_argument("--resource", action="append", default=[], help="NAME=drr1 or NAME=drr2")
     parser.add_argument("--clock", default="")

@@ -13,11 +13,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from doubles.builders import MINUTE, NOON, award, capacity, intent, offer, pool
 from doubles.clocks import SetClock
+from doubles.scripted import ScriptedVenue
 
-from bidding.agents.deliver import Delivery
+from bidding.agents.deliver import Delivery, Intake
 from bidding.agents.feed import World
 from bidding.book import Book
-from bidding.journal import Journal
+from bidding.journal import Journal, read
 from bidding.settings import Bidding
 from bidding.signing import Signer
 from pipeline.interval import Interval
@@ -52,6 +53,7 @@ class Rig:
     """One host of T3 under an award of 200 kW on a baseline of 1 000 kW."""
 
     book: Book
+    path: Path
     clock: SetClock = field(default_factory=SetClock)
     world: World = field(default_factory=lambda: World("site-1", 10 * MINUTE, MINUTE))
     sent: Sent = field(default_factory=Sent)
@@ -98,7 +100,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
                 issued_at=NOON,
             )
         )
-        yield Rig(book, clock)
+        yield Rig(book, tmp_path / "journal", clock)
 
 
 def test_leases_are_renewed_unchanged_while_telemetry_is_silent(rig: Rig) -> None:
@@ -214,3 +216,76 @@ def test_what_follows_does_not_add_up(rig: Rig) -> None:
     target_kw = rig.delivery._target(both, EVENT.end - timedelta(seconds=1))
 
     assert target_kw == pytest.approx(1000 - 300 * 1.03)
+
+
+# -------------------------------------------------------------------------------------------- corrected and let go
+
+
+@dataclass
+class Instructing(ScriptedVenue):
+    """Says what it is told to say of instructions."""
+
+    says: tuple[Dispatch, ...] = ()
+
+    async def dispatches(self, resource: str) -> tuple[Dispatch, ...]:
+        del resource
+        return self.says
+
+
+def told(rig: Rig, **changes: object) -> None:
+    """Let the venue say the rig's instruction anew, and ask it twice."""
+    said = rig.book.ledger.dispatches["d-1"].model_copy(update=changes)
+    intake = Intake(SETTINGS, Instructing(says=(said,)), rig.book)
+    asyncio.run(intake._dispatches())
+    written = len(read(rig.path))
+    asyncio.run(intake._dispatches())
+    assert len(read(rig.path)) == written
+
+
+def test_a_corrected_instruction_takes_the_place_of_the_first(rig: Rig) -> None:
+    """Baseline 1,000 kW: 200 kW are corrected to 100 kW, and 897 kW are held, not 700 less a margin."""
+    rig.see(1000)
+    rig.after(0)
+
+    told(rig, reduction_mw=Decimal("0.1"))
+    rig.after(6)
+
+    assert rig.delivery._target_kw == pytest.approx(1000 - 100 * 1.03)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"reduction_mw": Decimal(0)}, {"interval": Interval(NOON, NOON + timedelta(seconds=30))}],
+    ids=["0 MW", "an end that is past"],
+)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_instruction_that_is_taken_back_is_let_go_at_once(
+    rig: Rig, changes: dict[str, object], *, restarted: bool
+) -> None:
+    """A lease of two minutes, of which half a minute is gone: the host is told to let go, once."""
+    rig.see(1000)
+    (first,) = rig.after(0)
+    if restarted:
+        rig.restart()
+
+    told(rig, **changes)
+    (release,) = rig.after(30)
+
+    assert release.is_release
+    assert release.seq > first.seq
+    assert release.expires_at == rig.clock.now() + timedelta(seconds=SETTINGS.release_s)
+    assert rig.after(1) == rig.after(120) == []
+
+
+def test_leases_are_cut_short_with_the_instruction(rig: Rig) -> None:
+    """The hour is to end at 12:01 by a word of 12:00:10: the lease to 12:02 is replaced by one to 12:01:20."""
+    rig.see(1000)
+    (first,) = rig.after(0)
+
+    told(rig, interval=Interval(NOON, NOON + MINUTE))
+    (second,) = rig.after(10)
+
+    assert first.expires_at == NOON + 2 * MINUTE
+    assert second.expires_at == NOON + MINUTE + timedelta(seconds=SETTINGS.release_s)
+    assert second.caps == first.caps
+    assert rig.after(20) == rig.after(60) == []

@@ -12,6 +12,7 @@ from bidding.entries import (
     Absent,
     Cancelled,
     Explained,
+    Found,
     Held,
     Intent,
     NotAwarded,
@@ -122,6 +123,14 @@ def test_every_answer_has_its_state(document: Document, state: OfferState) -> No
     assert after(intent(), document).offers[ID].state is state
 
 
+@pytest.mark.parametrize("known", ["pending", "accepted", "withdrawn"])
+def test_a_word_that_we_do_not_know_leaves_a_known_outcome_as_it_was(known: str) -> None:
+    """In a journal of old: nothing would ask about it again."""
+    assert (
+        after(intent(), receipt(known), receipt("a new word")).offers[ID] == after(intent(), receipt(known)).offers[ID]
+    )
+
+
 def test_a_document_of_two_is_open_until_both_are_answered() -> None:
     """One accepted, one not answered: the answer is partial, the document stays open."""
     both = intent(OFFER, later := offer(interval=INTERVAL.next(), offer_id="later"))
@@ -167,6 +176,97 @@ def test_a_rejected_revision_supersedes_nothing() -> None:
     assert [o.offer_id for o in book.taken] == ["rev-1"]
 
 
+@pytest.mark.parametrize("no", [receipt("rejected", "rev-2"), Refused(offer_id="rev-2", reason="halted")])
+@pytest.mark.parametrize("before", ["pending", "accepted"])
+def test_a_revision_that_is_refused_after_all_gives_its_place_back(before: str, no: Document) -> None:
+    """Revision 2 was pending, or had been accepted and was to be sent again; 1 binds us again, as it did before."""
+    book = after(intent(revised(1)), receipt("partly_accepted", "rev-1"), intent(revised(2)), receipt(before, "rev-2"))
+    assert [o.offer_id for o in book.taken] == ["rev-2"]
+
+    moved = book.apply(no)
+
+    assert [record.offer.revision for record in moved] == [2, 1]
+    assert book.offers["rev-1"].state is OfferState.PARTLY_ACCEPTED
+    assert [o.offer_id for o in book.taken] == ["rev-1"]
+
+
+def test_of_many_refused_revisions_only_the_one_before_them_comes_back() -> None:
+    """1 gave way to 2, 2 to 3, and 3 is refused: 2 stands; once 2 is refused as well, 1 does."""
+    book = after(*(made for n in (1, 2, 3) for made in (intent(revised(n)), receipt("pending", f"rev-{n}"))))
+
+    book.apply(receipt("rejected", "rev-3"))
+    assert [o.offer_id for o in book.taken] == ["rev-2"]
+
+    book.apply(receipt("rejected", "rev-2"))
+    assert [o.offer_id for o in book.taken] == ["rev-1"]
+
+
+@pytest.mark.parametrize("end", ["withdrawn", "cancelled"])
+def test_what_was_taken_back_gives_no_place_back(end: str) -> None:
+    """We, or the venue, took revision 2 back, and 3 is refused: nothing stands, 1 went with the place it had."""
+    book = after(intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"))
+    for document in (receipt(end, "rev-2"), intent(revised(3)), receipt("rejected", "rev-3")):
+        book.apply(document)
+
+    assert book.taken == []
+
+
+def test_a_late_pending_answer_about_a_replaced_revision_changes_nothing() -> None:
+    book = after(intent(revised(1)), receipt("pending", "rev-1"), intent(revised(2)), receipt(offer_id="rev-2"))
+
+    assert book.apply(receipt("pending", "rev-1")) == []
+
+
+def found_older() -> Found:
+    told = receipt(offer_id="rev-1")
+    return Found(offer_id="rev-2", verdict="older", ours="revision 2", theirs="revision 1", holds=told)
+
+
+def test_a_revision_that_the_venue_still_holds_binds_us_beside_the_newer_one() -> None:
+    """Both count until one of them is known to stand; an award without an id is the one that the venue holds."""
+    book = after(intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"))
+    again = Refused(offer_id="rev-2", reason="too late")
+
+    book.apply(found_older())
+    assert [o.offer_id for o in book.taken] == ["rev-1", "rev-2"]
+    assert book.bought(award().model_copy(update={"offer_id": ""})) == book.offers["rev-1"]
+
+    book.apply(again)
+    assert [o.offer_id for o in book.taken] == ["rev-1"]
+
+
+def test_what_was_bought_leaves_no_other_revision_standing() -> None:
+    """The venue held 1 in 2's place to the end, and bought it: only that is promised."""
+    book = after(intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"))
+
+    for document in (found_older(), award().model_copy(update={"offer_id": ""})):
+        book.apply(document)
+
+    assert [(o.offer_id, book.offers[o.offer_id].state) for o in book.taken] == [("rev-1", OfferState.AWARDED)]
+
+
+def test_the_newer_revision_accepted_again_takes_the_place_again() -> None:
+    book = after(intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"))
+
+    for document in (found_older(), intent(revised(2)), receipt(offer_id="rev-2")):
+        book.apply(document)
+
+    assert [o.offer_id for o in book.taken] == ["rev-2"]
+    assert book.bought(award().model_copy(update={"offer_id": ""})) == book.offers["rev-2"]
+
+
+def test_an_award_without_an_offers_id_is_at_last_the_one_that_had_to_give_way() -> None:
+    """Nothing stands by our account, and the venue bought: who was awarded has to deliver."""
+    bought = award().model_copy(update={"offer_id": ""})
+    book = after(intent(revised(1)), receipt(offer_id="rev-1"), intent(revised(2)), receipt(offer_id="rev-2"))
+    book.apply(receipt("withdrawn", "rev-2"))
+
+    book.apply(bought)
+
+    assert book.awards[bought.award_id].offer_id == "rev-1"
+    assert book.offers["rev-1"].state is OfferState.AWARDED
+
+
 def test_an_award_without_an_offers_id_is_that_of_the_newest_accepted_revision() -> None:
     """Revision 3 was rejected, 2 stands."""
     bought = award().model_copy(update={"offer_id": ""})
@@ -182,6 +282,27 @@ def test_an_award_without_an_offers_id_is_that_of_the_newest_accepted_revision()
 
     assert book.awards[bought.award_id].offer_id == "rev-2"
     assert book.offers["rev-2"].state is OfferState.AWARDED
+
+
+@pytest.mark.parametrize(
+    ("reached", "state"),
+    [
+        ([], OfferState.AWARDED),
+        ([dispatched()], OfferState.DISPATCHED),
+        ([dispatched(), settled("sandbox")], OfferState.AWARDED),
+    ],
+    ids=["awarded", "dispatched", "settled"],
+)
+def test_a_corrected_award_replaces_the_first(reached: list[Document], state: OfferState) -> None:
+    """What is under way stays so; what was settled is to be settled anew. The offer is the one it meant before."""
+    bought = award("0.25").model_copy(update={"offer_id": ""})
+    book = after(intent(), receipt(), bought, *reached)
+
+    book.apply(corrected := bought.model_copy(update={"quantity_mw": Decimal("0.1")}))
+
+    assert book.awards == {bought.award_id: corrected.model_copy(update={"offer_id": ID})}
+    assert book.offers[ID].state is state
+    assert book.apply(corrected) == []
 
 
 def test_an_award_for_an_interval_that_was_not_offered_is_kept_and_moves_nothing() -> None:

@@ -105,14 +105,15 @@ def test_the_event_is_adjusted_by_the_hours_before_its_first_interval() -> None:
     """Two awards make one event; both are handed to the method as one interval."""
     asked: list[Interval] = []
 
-    def spy(history: object, event: object, calendar: Calendar) -> Baseline:
+    def spy(history: object, event: object, calendar: Calendar, grid: timedelta) -> Baseline:
+        assert grid == MINUTE, "of the readings, whatever is missing between them"
         asked.append(event.interval)  # type: ignore[attr-defined] # an Event; only its interval is of interest
         raise InsufficientDataError(1, 0, "days")
 
     awards: list[Award] = [award(), award(interval=INTERVAL.next())]
     metered = {a.interval: Metered(a.interval, 1.0, 1.0, simulated=True) for a in awards}
     with pytest.raises(InsufficientDataError):
-        performances(awards, metered, [], method=spy, calendar=PACIFIC, site="s")
+        performances(awards, metered, [reading(INTERVAL, 1.0)], method=spy, calendar=PACIFIC, site="s")
 
     assert asked == [Interval(INTERVAL.start, INTERVAL.end + MINUTE)]
 

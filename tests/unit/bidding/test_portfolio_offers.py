@@ -13,7 +13,7 @@ from bidding.agents.baselines import Baselines
 from bidding.agents.feed import World
 from bidding.agents.portfolio import REPLAN, PortfolioOffers
 from bidding.book import Book
-from bidding.entries import Explained
+from bidding.entries import Explained, Refused, Sent
 from bidding.gate.settings import Effect, Obligation
 from bidding.journal import Journal
 from bidding.offers import NoOffer
@@ -183,3 +183,35 @@ async def test_a_plan_that_offers_nothing_is_not_made_again_at_every_tick(tmp_pa
     path.with_suffix(".new").rename(path)
     assert any(isinstance(one, Offer) for one in await strategy.due(NOON))
     assert timedelta(0) < REPLAN
+
+
+async def test_the_gate_is_told_which_price_is_expected(tmp_path: Path, book: Book) -> None:
+    """A quarter of 40 and three quarters of 60 are 55; a product without a price has no reference."""
+    rows = [
+        f"{name},{share},energy-dr,{at.isoformat()},{price},,"
+        for name, share, price in (("low", 0.25, 40), ("high", 0.75, 60))
+        for at in MINUTES
+    ]
+    (tmp_path / "prices.csv").write_text("\n".join([HEADER, *rows, ""]), encoding="utf-8")
+    strategy = desk(tmp_path, book)
+
+    await strategy.due(NOON)
+
+    assert set(strategy.reference.values()) == {Decimal("55.0")}
+    assert {product for _, product, _ in strategy.reference} == {"energy-dr"}
+
+
+async def test_what_never_left_is_offered_again_under_a_new_revision(tmp_path: Path, book: Book) -> None:
+    """Our own halt turned it down before it was sent; the venue's no is final."""
+    forecast(tmp_path, energy_dr=50, spin=15)
+    first, second, *_ = [one for one in await desk(tmp_path, book).due(NOON) if isinstance(one, Offer)]
+    for offer in (first, second):
+        book.write(intent(offer))
+    book.write(Refused(offer_id=first.offer_id, reason="halted"))
+    book.write(Sent(document_id=intent(second).document_id, attempt=1))
+    book.write(Refused(offer_id=second.offer_id, reason="the venue says no"))
+
+    again = [one for one in await desk(tmp_path, book).due(NOON) if isinstance(one, Offer)]
+
+    assert (again[0].interval, again[0].revision) == (first.interval, 2)
+    assert ("energy-dr", second.interval) not in {(one.product, one.interval) for one in again}

@@ -42,6 +42,7 @@ def receipt(status: str, given: Offer = OFFER, mw: str = "0.3") -> Receipt:
         ({revised(2).offer_id: receipt("partly_accepted", revised(2), "0.1")}, Verdict.CHANGED),
         ({revised(2).offer_id: receipt("cancelled", revised(2))}, Verdict.TAKEN_BACK),
         ({revised(2).offer_id: receipt("rejected", revised(2))}, Verdict.TAKEN_BACK),
+        ({revised(2).offer_id: receipt("suspended", revised(2))}, Verdict.UNCLEAR),
         ({ID: receipt("accepted")}, Verdict.OLDER),
         ({ID: receipt("cancelled")}, Verdict.GONE),
         ({}, Verdict.GONE),
@@ -63,6 +64,8 @@ class Rig:
     clock: WaitedClock
     submitter: Submitter
     reconciler: Reconciler
+    closed: list[str]
+    """Why nothing may leave, where nothing may."""
 
     def state(self, name: str = ID) -> OfferState:
         return self.book.ledger.offers[name].state
@@ -73,8 +76,9 @@ def rig(path: Path, venue: ScriptedVenue, instant: datetime = NOON) -> Iterator[
     clock = WaitedClock.from_(instant)
     with Journal(path) as journal:
         book = Book(journal, clock)
-        submitter = Submitter(venue, book, clock, patience(milliseconds=1))
-        yield Rig(venue, book, clock, submitter, Reconciler(venue, book, submitter))
+        closed: list[str] = []
+        submitter = Submitter(venue, book, clock, patience(milliseconds=1), closed=lambda: "; ".join(closed))
+        yield Rig(venue, book, clock, submitter, Reconciler(venue, book, submitter), closed)
 
 
 async def test_agreement_writes_and_sends_nothing(tmp_path: Path) -> None:
@@ -113,6 +117,72 @@ async def test_an_older_revision_in_the_newest_ones_place_is_overwritten_again(t
     assert r.state(newest.offer_id) is OfferState.ACCEPTED
 
 
+async def test_what_the_venue_holds_binds_us_while_a_halt_keeps_the_newest_from_it(tmp_path: Path) -> None:
+    """The venue restored a backup in a halt: 1 counts as well as 2; after the halt 2 is sent again."""
+    newest = revised(2)
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        await r.submitter.submit([OFFER])
+        await r.submitter.submit([newest])
+        del r.venue.book[newest.offer_id]
+        r.closed.append("halted by anna")
+        await r.reconciler.tick(NOON)
+
+        assert (r.state(), r.state(newest.offer_id)) == (OfferState.ACCEPTED, OfferState.ACCEPTED)
+        assert {line.verdict for line in await r.reconciler.tick(NOON)} == {Verdict.SAME, Verdict.OLDER}
+
+        r.closed.clear()
+        await r.reconciler.tick(NOON)
+        assert (r.state(), r.state(newest.offer_id)) == (OfferState.SUPERSEDED, OfferState.ACCEPTED)
+
+        del r.venue.book[newest.offer_id]  # once more, the same
+        r.closed.append("halted by anna")
+        await r.reconciler.tick(NOON)
+        assert r.state() is OfferState.ACCEPTED
+
+
+async def test_what_the_venue_holds_binds_us_where_it_refuses_the_newest(tmp_path: Path) -> None:
+    newest = revised(2)
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        await r.submitter.submit([OFFER])
+        await r.submitter.submit([newest])
+        del r.venue.book[newest.offer_id]
+        r.venue.on_submit = ["rejected"]
+        await r.reconciler.tick(NOON)
+
+        assert (r.state(), r.state(newest.offer_id)) == (OfferState.ACCEPTED, OfferState.REJECTED)
+        assert [line.verdict for line in await r.reconciler.tick(NOON)] == [Verdict.SAME]
+
+
+async def test_a_revision_that_came_back_and_is_not_there_is_let_go_and_not_sent(tmp_path: Path) -> None:
+    """2 replaced 1 and was rejected after all; the venue dropped both: 1 is not what we mean any more."""
+    newest = revised(2)
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        await r.submitter.submit([OFFER])
+        r.venue.verdict = "pending"
+        await r.submitter.submit([newest])
+        r.venue.book = {newest.offer_id: receipt("rejected", newest)}
+        await r.submitter.poll()
+        assert r.state() is OfferState.ACCEPTED
+
+        await r.reconciler.tick(NOON)
+        assert r.state() is OfferState.WITHDRAWN
+        assert r.venue.applied == [ID, newest.offer_id]
+
+
+async def test_a_silence_lets_nothing_go(tmp_path: Path) -> None:
+    """As above, but the second question has no answer: 1 goes on binding us."""
+    newest = revised(2)
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        await r.submitter.submit([OFFER])
+        r.venue.on_submit = ["rejected"]
+        await r.submitter.submit([newest])
+        r.venue.book.clear()
+        r.venue.on_status = ["ok", "lost"]
+        await r.reconciler.tick(NOON)
+
+        assert r.state() is OfferState.ACCEPTED
+
+
 async def test_after_the_gate_a_loss_is_said_once_and_nothing_is_sent(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,6 +213,24 @@ async def test_what_was_judged_otherwise_since_is_written(tmp_path: Path) -> Non
         await r.reconciler.tick(NOON)
         assert r.state() is OfferState.CANCELLED
         assert await r.reconciler.tick(NOON) == []
+
+
+async def test_a_word_that_we_do_not_know_changes_nothing_and_is_asked_about_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        await r.submitter.submit([OFFER])
+        r.venue.book[ID] = receipt("suspended")
+        await r.reconciler.tick(NOON)
+        await r.reconciler.tick(NOON)
+        assert r.state() is OfferState.ACCEPTED
+        assert caplog.text.count("the venue's is revision 1 suspended") == 1
+
+        r.venue.book[ID] = receipt("cancelled", mw="0")
+        await r.reconciler.tick(NOON)
+        assert r.state() is OfferState.CANCELLED
+
+    assert r.venue.applied == [ID]
 
 
 async def test_a_silent_venue_changes_nothing(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidding.agents.firm_now import cut
-from bidding.agents.revise import Revising
+from bidding.agents.revise import Revising, put_off
 from bidding.book import Book
-from bidding.entries import Refused
+from bidding.entries import Held, Refused
 from bidding.journal import Journal
 from bidding.ledger import Ledger
 from bidding.markets import Receipt, Shortfall
@@ -217,6 +217,33 @@ async def test_capacity_shrinks_and_shrinks_again_until_the_offer_is_taken_back(
     assert [record.state for record in r.book.ledger.offers.values()] == [OfferState.SUPERSEDED, OfferState.WITHDRAWN]
     assert r.venue.calls.count("submit") == 2
     assert r.venue.calls.count("withdraw") == 1
+
+
+async def test_a_curve_that_was_refused_is_proposed_again_after_a_growing_pause(tmp_path: Path) -> None:
+    """0.2 MW at 0, 60 and 180 s, not in between; 0.1 MW at once. The venue refuses all of it."""
+    seen = ((0, "0.2"), (1, "0.2"), (59, "0.2"), (60, "0.2"), (179, "0.2"), (180, "0.2"), (181, "0.1"))
+    with rig(tmp_path / "j", ScriptedVenue()) as r:
+        await r.submitter.submit([OFFER])
+        r.venue.verdict = "rejected"
+        sent = []
+        for seconds, firm in seen:
+            r.firm_mw[0] = firm
+            before = r.venue.calls.count("submit")
+            await r.revising.tick(NOON + timedelta(seconds=seconds))
+            if r.venue.calls.count("submit") > before:
+                sent.append((seconds, firm))
+
+    assert sent == [(0, "0.2"), (60, "0.2"), (180, "0.2"), (181, "0.1")]
+
+
+def test_a_curve_that_waits_for_people_is_not_proposed_again() -> None:
+    book, held = Ledger(), offer(step("0.4", "10"), offer_id="two", revision=2)
+    for document in (intent(OFFER), receipt(OFFER), Held(document="d", offers=(held,), why=("MW",), needs=2)):
+        book.apply(document)
+    third = offer(step("0.4", "10"), offer_id="three", revision=3)
+
+    assert put_off(third, book.revisions(key_of(third)), NOON + timedelta(hours=9))
+    assert not put_off(offer(step("0.2", "10"), offer_id="three", revision=3), book.revisions(key_of(third)), NOON)
 
 
 async def test_a_gap_of_some_seconds_takes_nothing_back(tmp_path: Path) -> None:

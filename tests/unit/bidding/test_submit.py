@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +14,7 @@ from doubles.clocks import WaitedClock
 from doubles.scripted import ScriptedVenue
 
 from bidding.book import Book
-from bidding.entries import Held, Intent, Sent, Unknown
+from bidding.entries import Held, Intent, Sent, Unknown, document_id_of
 from bidding.journal import Journal, read_lease
 from bidding.markets import Receipt
 from bidding.offers import offer_id
@@ -105,6 +105,16 @@ async def test_what_the_venue_never_saw_is_sent_again_once_it_said_so_twice(tmp_
     assert (record.state, record.attempts) == (OfferState.ACCEPTED, 2)
     assert r.venue.applied == [ID]
     assert r.venue.calls == ["submit", "status", "status", "submit"]
+
+
+async def test_a_fast_clock_does_not_shorten_the_time_that_a_request_is_under_way(tmp_path: Path) -> None:
+    """100 times as fast as the machine: half a second of the machine's is 50 s, not the millisecond in the settings."""
+    clock, venue = WaitedClock(speed=100.0, shown=[NOON]), ScriptedVenue(on_submit=["lost before"])
+    with Journal(tmp_path / "j") as journal:
+        (record,) = await Submitter(venue, Book(journal, clock), clock, patience(1, least_s=0.5)).submit([OFFER])
+
+    assert record.attempts == 2
+    assert clock.now() == NOON + timedelta(seconds=50)
 
 
 async def test_a_request_still_on_its_way_is_not_overtaken(tmp_path: Path) -> None:
@@ -207,6 +217,32 @@ async def test_documents_go_out_as_the_venue_groups_them(tmp_path: Path) -> None
     assert r.venue.epochs == [1, 1]
 
 
+async def test_an_offer_that_the_venue_has_no_document_for_is_said_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The venue's own grouping leaves it out: the other one is sent, the caller gets what there is."""
+
+    class Choosy(ScriptedVenue):
+        def documents(self, offers: Iterable[Offer]) -> list[tuple[Offer, ...]]:
+            return super().documents(offer for offer in offers if offer.resource == "r1")
+
+    with rig(tmp_path / "j", Choosy()) as r:
+        records = await r.submitter.submit([offer(resource="r2", offer_id="other"), OFFER])
+
+        assert [record.offer for record in records] == [OFFER]
+        assert await r.submitter.withdraw(["other"], "less") == []
+    assert caplog.text.count("not in the journal, so not at the venue: other") == 2
+
+
+async def test_every_offer_behind_one_whose_outcome_stays_open_is_answered_for(tmp_path: Path) -> None:
+    """Silence from the first request on past the gate: three revisions side by side all have a state."""
+    with rig(tmp_path / "j", ScriptedVenue(on_submit=["lost before"], on_status=["lost"] * 999)) as r:
+        r.submitter = Submitter(r.venue, r.book, WaitedClock.from_(NOON), patience(milliseconds=5000))
+        found = await asyncio.gather(*(r.submitter.submit([revised(n)]) for n in (1, 2, 3)))
+
+    assert [record.state for (record,) in found] == [OfferState.UNKNOWN, OfferState.REJECTED, OfferState.REJECTED]
+
+
 async def test_of_a_half_applied_document_only_the_other_half_is_sent_again(tmp_path: Path) -> None:
     later = offer(interval=INTERVAL.next(), offer_id="later")
     with rig(tmp_path / "j", ScriptedVenue(on_submit=["half lost"])) as r:
@@ -282,6 +318,18 @@ async def test_a_pending_offer_is_asked_for_until_it_is_judged(tmp_path: Path) -
         assert r.venue.calls == ["submit", "status", "status"]
 
 
+async def test_a_pending_offer_is_asked_for_again_after_a_word_that_we_do_not_know(tmp_path: Path) -> None:
+    with rig(tmp_path / "j", ScriptedVenue(verdict="pending")) as r:
+        await r.submitter.submit([OFFER])
+        r.venue.book[ID] = r.venue.book[ID].model_copy(update={"status": "considered"})
+        await r.submitter.poll()
+        assert r.book.ledger.offers[ID].state is OfferState.PENDING
+
+        r.venue.book[ID] = r.venue.book[ID].model_copy(update={"status": "accepted"})
+        await r.submitter.poll()
+        assert r.book.ledger.offers[ID].state is OfferState.ACCEPTED
+
+
 async def test_a_pending_offer_is_not_asked_for_once_its_interval_has_begun(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with rig(path, ScriptedVenue(verdict="pending")) as r:
@@ -325,6 +373,55 @@ async def test_a_held_offer_is_sent_when_it_is_submitted(tmp_path: Path) -> None
 
     assert r.events == [OfferState.HELD, OfferState.INTENT, OfferState.SENT, OfferState.ACCEPTED]
     assert record.state is OfferState.ACCEPTED
+
+
+async def test_of_a_withdrawal_only_the_late_ones_stay(tmp_path: Path) -> None:
+    """Gates at 12:04:40 and 12:05:40; at 12:04:50 the second offer is taken back and the first stands."""
+    clock, venue = WaitedClock.from_(NOON), ScriptedVenue()
+    with rig(tmp_path / "j", venue, clock) as r:
+        await r.submitter.submit([OFFER, offer(interval=INTERVAL.next(), offer_id="later")])
+        clock.move(290)
+        records = await r.submitter.withdraw([ID, "later"], "capacity shrank")
+
+    assert [record.state for record in records] == [OfferState.ACCEPTED, OfferState.WITHDRAWN]
+    assert venue.calls == ["submit", "withdraw"]
+    assert venue.book[ID].status == "accepted"
+
+
+async def test_an_offer_whose_gate_closes_while_a_withdrawal_is_written_leaves_it(tmp_path: Path) -> None:
+    """The machine sleeps between the append and the send, past the first gate and not past the second."""
+    clock, venue = WaitedClock.from_(NOON), ScriptedVenue()
+    whole = document_id_of("withdraw", [ID, "later"])
+
+    def sleeps(document: Document, _events: list[OfferEvent]) -> None:
+        if isinstance(document, Sent) and document.document_id == whole:
+            clock.move(290)
+
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, clock, sleeps)
+        submitter = Submitter(venue, book, clock, QUICK)
+        await submitter.submit([OFFER, offer(interval=INTERVAL.next(), offer_id="later")])
+        records = await submitter.withdraw([ID, "later"], "capacity shrank")
+
+    assert [record.state for record in records] == [OfferState.ACCEPTED, OfferState.WITHDRAWN]
+    assert book.ledger.open_documents == []
+
+
+async def test_an_offer_whose_gate_closes_while_a_document_is_written_leaves_it(tmp_path: Path) -> None:
+    """The same of new offers: the one that is in time is sent by itself."""
+    clock, venue = WaitedClock.from_(NOON), ScriptedVenue()
+
+    def sleeps(document: Document, _events: list[OfferEvent]) -> None:
+        if isinstance(document, Sent) and clock.now() == NOON:
+            clock.move(290)
+
+    with Journal(tmp_path / "j") as journal:
+        book = Book(journal, clock, sleeps)
+        both = [OFFER, offer(interval=INTERVAL.next(), offer_id="later")]
+        records = await Submitter(venue, book, clock, QUICK).submit(both)
+
+    assert [record.state for record in records] == [OfferState.REJECTED, OfferState.ACCEPTED]
+    assert venue.applied == ["later"]
 
 
 @pytest.mark.parametrize("trouble", ["ok", "lost after", "lost before", "forgotten after"])

@@ -16,7 +16,7 @@ from bidding.backtest import site
 from bidding.backtest.calls import CallModel
 from bidding.backtest.cases import Case, Real, cases, joint
 from bidding.backtest.day import Outcome
-from bidding.backtest.finding import DEEP, MAIN, WHY_DEEP, WHY_LEVEL, WHY_MISSING, finding, why
+from bidding.backtest.finding import DEEP, MAIN, WHY_DEEP, WHY_LEVEL, WHY_MISSING, finding, signed, why
 from bidding.backtest.report import HEADS, Plan, report, table
 from bidding.backtest.reserves import Retroactive
 from bidding.backtest.site import Measured
@@ -122,6 +122,8 @@ def test_the_finding_says_who_won_and_by_how_much() -> None:
     assert "+112 $ (95 %: +112 to +112), better; 80.0% of perfect foresight against 40.0%" in better
     assert f"`{MAIN}`: surely better than `simple` in 1 of 1 markets, surely worse in 0" in better
     assert f"`{MAIN}`: surely better than `simple` in 0 of 1 markets, surely worse in 1" in worse
+    assert "**Energy alone: the optimiser earned 2.00 to 2.00 times what the rule did**, surely more in 1" in better
+    assert signed(-0.3) == "+0"
     assert WHY_LEVEL in worse
     assert WHY_LEVEL not in better
 
@@ -144,6 +146,8 @@ def test_reserve_that_was_not_there_is_held_against_who_sold_it() -> None:
     ]
 
     assert f"{WHY_DEEP}: m 5 against 0." in finding(summaries(rows, 7))
+    energy = [replace(row, outcome=replace(row.outcome, sold_energy_mwh=row.outcome.sold_mwh)) for row in rows]
+    assert WHY_DEEP not in finding(summaries(energy, 7))
 
 
 def test_years_are_told_apart_and_together() -> None:

@@ -22,6 +22,7 @@ from bidding.backtest.walk import (
     apart,
     check,
     gate_of,
+    known,
     problem,
     traded,
     truth,
@@ -57,7 +58,7 @@ def test_the_day_before_is_not_known_at_the_gate() -> None:
     """Wednesday 31 March is offered on Tuesday at 10: the newest whole business day is Monday the 29th."""
     found = case(prices(FIRST, DAYS, wave))
 
-    days = like_days(tuple(found.series.values()), date(2021, 3, 31), gate_of(found, date(2021, 3, 31)))
+    days = like_days(tuple(known(found, gate_of(found, date(2021, 3, 31))).values()), date(2021, 3, 31))
 
     assert days[:2] == [date(2021, 3, 29), date(2021, 3, 26)]
     assert all(day.weekday() < 5 for day in days)
@@ -69,7 +70,8 @@ def test_a_day_with_a_gap_is_nobodys_forecast() -> None:
     )
     found = case(series)
 
-    assert like_days((series,), date(2021, 3, 31), gate_of(found, date(2021, 3, 31)))[0] == date(2021, 3, 26)
+    seen = series.known_at(gate_of(found, date(2021, 3, 31)))
+    assert like_days((seen,), date(2021, 3, 31))[0] == date(2021, 3, 26)
 
 
 @settings(max_examples=25)

@@ -144,7 +144,7 @@ def test_above_a_limit_a_document_waits_for_two_people() -> None:
     assert (waiting.needs, waiting.approved_by, waiting.document) == (2, (), DOCUMENT)
     assert str(waiting) == (
         f"document {DOCUMENT[:12]} needs 2 more approvals: document_power: 0.3 MW at one instant, "
-        "0.2 MW leave by themselves [[bidding.limits] alone_mw]"
+        "0.2 MW leave by themselves (by [bidding.limits] alone_mw)"
     )
     assert isinstance(half, Held)
     assert (half.needs, half.approved_by) == (1, ("a",))

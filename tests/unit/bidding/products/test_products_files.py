@@ -120,7 +120,7 @@ def test_ercot_s_limits_are_those_of_its_schema(shared_data: Path) -> None:
     pattern = attributes(tree, "//xs:simpleType[@name='ErcotPrice']//xs:pattern/@value")
     offered = load("ercot")
     assert points == [str(offered["energy-rt"].max_points)] == ["10"]
-    assert offered["energy-rt"].max_steps == 9, "the tenth is the one at 0 MW"
+    assert offered["energy-rt"].max_steps == 5, "a step of the staircase takes two of ten points"
     assert set(blocks) == {str(offered["reg-up"].max_steps)} == {"5"}
     assert r"\.\d{0,2}" in pattern[0]
     assert {rules.price_tick for name, rules in offered.items() if name != "energy-rt"} == {Decimal("0.01")}

@@ -10,8 +10,8 @@ from doubles.ercot.offers import DAY, LONG_DAY, RESOURCE, SHORT_DAY, hour, offer
 from lxml import etree
 
 from bidding.markets.ercot import receipts
-from bidding.markets.ercot.decode import Held, Transaction
-from bidding.markets.ercot.encode import hour_mrid, segments
+from bidding.markets.ercot.decode import Held, Transaction, held
+from bidding.markets.ercot.encode import encode, hour_mrid, segments
 from bidding.markets.ercot.hours import hours, read
 from bidding.markets.ercot.names import EWS
 from bidding.markets.ercot.reply import read_awards, read_mrid, read_notices, read_reply
@@ -103,6 +103,17 @@ def test_a_bid_that_came_back_without_our_id_is_ours_by_its_curve() -> None:
 
     assert receipts.ours(mine, [nameless]) is nameless
     assert receipts.ours(offer("ecrs", hour(1), ("1.0", "1.00")), [nameless]) is None
+
+
+def test_what_is_left_of_a_shared_hour_is_the_others_under_their_own_ids() -> None:
+    reg_up, ecrs = offer("reg-up", hour(1), ("1.0", "9.00")), offer("ecrs", hour(1), ("2.0", "5.00"))
+    rows = list(held(etree.fromstring(encode([reg_up, ecrs]))))
+
+    (left,) = receipts.remaining([reg_up], rows)
+
+    assert left.external_id == ecrs.offer_id
+    assert [(product, segment.mw) for product, segment in left.segments] == [("ecrs", Decimal(2))]
+    assert receipts.remaining([reg_up, ecrs], rows) == []
 
 
 def test_notifications_are_asked_for_a_day_at_a_time_and_four_days_back() -> None:

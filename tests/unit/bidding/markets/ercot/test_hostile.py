@@ -92,7 +92,7 @@ BOMBS = {
     + b"</tradingDate></BidSet>",
     "utf-16": '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a><a/>'.encode("utf-16"),
     "nothing": b"",
-    "a brace in a namespace, found by fuzzing": b'<n:ResponseMessage xmlns:n="http://www.ercot.com/sche}a"/>',
+    "a brace in a namespace, found by fuzzing": b'<n:R xmlns:n="http://x/sche}a/ews"><b xmlns="htal/ews"/></n:R>',
 }
 
 

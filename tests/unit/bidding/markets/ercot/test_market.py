@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,10 @@ from doubles.ercot.offers import offer
 
 from bidding.markets import Feature, Market
 from bidding.markets.ercot import connect
+from bidding.markets.ercot.curves import Segment
+from bidding.markets.ercot.decode import Held
 from bidding.markets.ercot.hours import hours
+from bidding.markets.ercot.receipts import beside, strangers
 from pipeline.clock import Clock
 from pipeline.errors import GateClosedError, RejectedError, UnknownOutcomeError, VenueError
 from pipeline.messages.market import Offer
@@ -242,7 +246,9 @@ async def test_hours_are_taken_back_one_by_one(ercot: Market) -> None:
     assert [one.status for one in await ercot.withdraw([first], epoch=1)] == ["withdrawn"]
 
 
-async def test_of_an_hour_that_services_share_only_what_was_meant_is_taken_back(ercot: Market, url: str) -> None:
+async def test_of_an_hour_that_services_share_only_what_was_meant_is_taken_back(
+    ercot: Market, url: str, folder: Path
+) -> None:
     reg_up, ecrs = offer("reg-up", FIRST, ("1.0", "9.00")), offer("ecrs", FIRST, ("1.0", "9.00"), ("2.0", "9.00"))
     alone = offer("reg-up", SECOND)
     await send(ercot, reg_up, ecrs, alone)
@@ -251,22 +257,68 @@ async def test_of_an_hour_that_services_share_only_what_was_meant_is_taken_back(
 
     assert [receipt.status for receipt in taken] == ["withdrawn", "withdrawn"]
     assert await states(ercot, reg_up, ecrs, alone) == {ecrs.offer_id: "accepted"}
+    lines = [json.loads(line) for line in (market.home_of(url, folder) / "requests.jsonl").read_text().splitlines()]
+    assert [line["keys"] for line in lines if line["kind"] == "cancel BidSet"][-1:] == [
+        ["QFIRM.20260725.ASO.AIFAC_CLR1.REGUP-RRS-ONNS.02"]
+    ]
     await ercot.withdraw([ecrs], epoch=1)
     assert await states(ercot, reg_up, ecrs, alone) == {}
     assert market.audit(url)["duplicate_submissions"] == 0
 
 
-async def test_a_document_that_would_erase_another_service_is_not_sent(ercot: Market, url: str) -> None:
-    ecrs, reg_up = offer("ecrs", FIRST, ("1.0", "9.00")), offer("reg-up", FIRST, ("1.0", "9.00"))
+async def test_what_comes_later_erases_no_other_service(ercot: Market, url: str) -> None:
+    """Reg-up is offered after ECRS, ECRS is lowered, lowered and raised again: each time both stand."""
+    ecrs, reg_up = offer("ecrs", FIRST, ("2.0", "9.00")), offer("reg-up", FIRST, ("1.0", "9.00"))
+    alone = offer("reg-up", SECOND)
     await send(ercot, ecrs)
 
-    with pytest.raises(RejectedError, match="nothing was sent: it would erase the ecrs"):
-        await send(ercot, reg_up)
+    assert await send(ercot, reg_up, alone) == {reg_up.offer_id: "pending", alone.offer_id: "pending"}
+    assert set((await states(ercot, ecrs, reg_up, alone)).values()) == {"accepted"}
+    for revision, mw in ((2, "1.0"), (3, "0.5"), (4, "2.0")):
+        before, ecrs = ecrs, offer("ecrs", FIRST, (mw, "9.00"), revision=revision)
+        await send(ercot, ecrs)
+        assert await states(ercot, before, ecrs, reg_up, alone) == dict.fromkeys(
+            (ecrs.offer_id, reg_up.offer_id, alone.offer_id), "accepted"
+        )
+
+    await ercot.withdraw([reg_up], epoch=1)
+    assert await states(ercot, ecrs, reg_up) == {ecrs.offer_id: "accepted"}
+    assert market.audit(url)["stale"] == 0
+
+
+async def test_what_has_no_room_beside_another_service_is_not_sent(ercot: Market, url: str) -> None:
+    """Four blocks stand, two more are one too many; the four stay."""
+    ecrs = offer("ecrs", FIRST, ("1.0", "1.00"), ("1.0", "2.00"), ("1.0", "3.00"), ("1.0", "4.00"))
+    await send(ercot, ecrs)
+
+    with pytest.raises(RejectedError, match=r"nothing was sent: it would erase the ecrs .*at most 5 blocks"):
+        await send(ercot, offer("reg-up", FIRST, ("1.0", "9.00"), ("1.0", "9.50")))
 
     assert market.audit(url)["submissions_applied"] == 1
     assert await states(ercot, ecrs) == {ecrs.offer_id: "accepted"}
-    await send(ercot, ecrs, reg_up)
-    assert await states(ercot, ecrs, reg_up) == {ecrs.offer_id: "accepted", reg_up.offer_id: "accepted"}
+
+
+def test_an_hour_is_said_again_as_it_stands_or_not_at_all() -> None:
+    new = offer("ecrs", FIRST, ("1.0", "9.00"), revision=2)
+    stands = Held(
+        resource=new.resource,
+        product="reg-up",
+        hour=FIRST,
+        segments=(Segment(Decimal("1.0"), Decimal("4.00")),),
+        mrid="",
+        external_id="old-reg-up,old-ecrs",
+        status="ACCEPTED",
+        reasons=(),
+    )
+    rows = (stands, replace(stands, product="ecrs", segments=(Segment(Decimal("2.0"), Decimal("9.00")),)))
+
+    (hour,) = beside([new], rows)
+
+    assert hour.external_id == f"old-reg-up,{new.offer_id}"
+    assert hour.segments == [("reg-up", stands.segments[0]), ("ecrs", Segment(Decimal("1.0"), Decimal("9.00")))]
+    with pytest.raises(ValueError, match="2 offer ids for 1 services"):
+        beside([new], rows[:1])
+    assert strangers([new], [replace(stands, status="CANCELED")]) == []
 
 
 async def test_what_the_second_phase_takes_back_is_noticed_hour_by_hour(ercot: Market, url: str) -> None:
