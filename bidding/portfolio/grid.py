@@ -7,7 +7,7 @@ The last step, J − 1, is load that can be taken on: only products that want it
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,7 @@ from bidding.portfolio.model import Commitment, Flexibility, Note, Problem, Slot
 from bidding.products import Rules, Trading
 from pipeline.interval import Interval
 from pipeline.messages.telemetry import Tier
-from pipeline.units import KW_PER_MW, contract_mw
+from pipeline.units import KW_PER_MW
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -226,31 +226,30 @@ class Grid:
 
     def _fill(self, t: int, row: Sequence[Step | None], mw: Floats, spent: dict[tuple[int, Tier], float]) -> None:
         """Write into *mw* what is left of each step, and into *spent* the energy that promises take from the day."""
-        taken_kw, up_kw = self._taken(t)
+        taken, up, energy_h = self._taken(t)
         barred = any(o.bars_sale and overlaps(o.interval, self.intervals[t]) for o in self.problem.obligations)
-        cumulative_kw, sold = 0.0, Decimal(0)
-        reserved_kw, energy_h = taken_kw
+        there, sold = Decimal(0), Decimal(0)
         for j, step in enumerate(row[:-1]):
             if step is None:
                 continue
-            first_kw = max(0.0, min(step.power_kw, reserved_kw - cumulative_kw))
-            spent[int(self.day[t]), step.tier] += first_kw / KW_PER_MW * energy_h
-            cumulative_kw += step.power_kw
-            left = contract_mw(max(0.0, cumulative_kw - reserved_kw), self.block_mw)
+            power = exact_mw(step)
+            first = max(Decimal(0), min(power, taken - there))
+            spent[int(self.day[t]), step.tier] += float(first) * energy_h
+            there += power
+            left = whole(max(Decimal(0), there - taken), self.block_mw)
             mw[j] = 0.0 if barred else float(left - sold)
             sold = left
         if (last := row[-1]) is not None and not barred:
-            mw[-1] = float(contract_mw(last.power_kw - up_kw, self.block_mw))
+            mw[-1] = float(whole(max(Decimal(0), exact_mw(last) - up), self.block_mw))
 
-    def _taken(self, t: int) -> tuple[tuple[float, float], float]:
-        """Return power that is spoken for, kW, and for how many hours at most a day's energy goes with it; and load."""
+    def _taken(self, t: int) -> tuple[Decimal, Decimal, float]:
+        """Return power and load that are spoken for, MW, and for how many hours a day's energy goes with it at most."""
         interval = self.intervals[t]
         duties = sum((o.reserved_mw for o in self.problem.obligations if overlaps(o.interval, interval)), Decimal(0))
         promises = [promise for promise in self.problem.commitments if overlaps(promise.interval, interval)]
         up = [promise for promise in promises if self._wants_more(promise)]
         down = [promise for promise in promises if not self._wants_more(promise)]
-        energy_h = self.hours if down else 0.0
-        return (float(duties + peak(down)) * KW_PER_MW, energy_h), float(peak(up)) * KW_PER_MW
+        return duties + peak(down), peak(up), self.hours if down else 0.0
 
     def _wants_more(self, promise: Commitment) -> bool:
         """Tell whether *promise* is of a product that wants more load; one that is not known takes power."""
@@ -278,6 +277,16 @@ class Grid:
         factor = np.array([float(rules.shortfall_factor) for rules in self.rules])[:, None, None, None]
         missing = np.where(owed_h > 0, -owed_h * factor * np.maximum(paid, 0.0), standing)
         return there, np.where(f.lost, there, np.broadcast_to(missing, there.shape))
+
+
+def exact_mw(step: Step) -> Decimal:
+    """Return the step's power digit by digit: sums of floats may end a hair above what is there."""
+    return Decimal(repr(step.power_kw)) / KW_PER_MW
+
+
+def whole(mw: Decimal, block: Decimal) -> Decimal:
+    """Return *mw* rounded down to whole blocks."""
+    return (mw / block).to_integral_value(ROUND_DOWN) * block
 
 
 def peak(promises: Sequence[Commitment]) -> Decimal:

@@ -200,3 +200,14 @@ def test_quantities_are_rounded_down(name: str) -> None:
     case = problem(flexibility([step(4, "10")], energy_mwh={"T3": 2.57}), [scenario(energy=[50])], [ENERGY])
 
     assert [offer.quantity_mw for offer in made(name, case).offers] == [Decimal("2.5")]
+
+
+@BOTH
+def test_power_is_added_digit_by_digit(name: str) -> None:
+    """2025.9999999999998 and 4306.0 kW are 6332.0 in floats, and a hair less in truth: 6.331 MW at blocks of 1 kW."""
+    hair = step(0, "10").model_copy(update={"firm_kw": 2025.9999999999998})
+    rest = step(0, "30", Tier.T2).model_copy(update={"firm_kw": 4306.0})
+    fine = product("energy", block_mw="0.001", min_mw="0.001")
+    plan = made(name, problem(flexibility([hair, rest]), [scenario(energy=[50])], [fine]))
+
+    assert [offer.quantity_mw for offer in plan.offers] == [Decimal("6.331")]
