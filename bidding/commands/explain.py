@@ -31,7 +31,7 @@ def _run(arguments: argparse.Namespace) -> int:
     found = [record for name, record in book.offers.items() if name.startswith(arguments.offer)]
     if len(found) != 1:
         raise ConfigError(f"{arguments.offer!r} begins the id of {len(found)} offers; `firmwatt bid offers` lists them")
-    for line in (*curve(found[0].offer), *reasons(book, found[0]), *life(records, found[0])):
+    for line in (*curve(found[0].offer), *reasons(book, found[0]), *life(records, book, found[0])):
         say(line)
     return 0
 
@@ -66,9 +66,10 @@ def reasons(book: "Ledger", record: "OfferRecord") -> Iterator[str]:
     yield from (f"  {name} = {given}" for name, given in explained.figures.items())
 
 
-def life(records: "list[Record]", record: "OfferRecord") -> Iterator[str]:
+def life(records: "list[Record]", book: "Ledger", record: "OfferRecord") -> Iterator[str]:
     """Yield the journal records that concern the offer, in order."""
-    names = {record.offer.offer_id, record.document_id} - {""}
+    awards = {award.award_id for award in book.awards.values() if award.offer_id == record.offer.offer_id}
+    names = {record.offer.offer_id, record.document_id, *awards} - {""}
     yield f"state: {record.state}{f' ({record.detail})' if record.detail else ''}"
     for entry in records:
         text = bytes(entry.payload).decode()
