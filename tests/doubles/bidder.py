@@ -188,9 +188,9 @@ def name_of(item: int) -> str:
 
 
 def interval_of(item: int, now: datetime) -> Interval:
-    """Return an interval far away, or, for one item in ten, the one whose gate is about to close, or just has."""
+    """Return an interval far away, or, for one item in ten, the one whose gate is closing, or has closed."""
     if item % 10 == 9:
-        nearest = floor(now, MINUTE) + MINUTE * (2 if item % 20 == 9 else 1)
+        nearest = floor(now, MINUTE) + MINUTE * (item % 20 == 9)
         return Interval(nearest, nearest + MINUTE)
     start = FIRST + MINUTE * (item // RESOURCES)
     return Interval(start, start + MINUTE)

@@ -166,7 +166,7 @@ SYMPTOM = {
     "blind retry": "duplicates",
     "mark before send": "lost",
     "no fsync": "duplicates",
-    "no fencing": "unexpected",
+    "no fencing": "duplicates",
     "gate off": "after_gate",
 }
 """What each bug has to show by, whatever else it does."""

@@ -18,10 +18,9 @@ def test_twenty_kills_and_stops_leave_nothing_wrong(tmp_path: Path) -> None:
     assert toll.wrong == {}, toll
 
 
-@pytest.mark.parametrize("bug", PLANTED)
+@pytest.mark.parametrize("bug", [bug for bug in PLANTED if bug != "no fencing"])  # that one: test_failover.py
 def test_the_harness_catches(bug: str, tmp_path: Path) -> None:
     """Each planted bug, within a few lives, by what it does."""
-    stop_share = 0.6 if bug == "no fencing" else 0.0
-    toll = kill_again_and_again(tmp_path, kills=10, seed=2, build=PLANTED[bug], stop_share=stop_share)
+    toll = kill_again_and_again(tmp_path, kills=10, seed=2, build=PLANTED[bug], stop_share=0.0)
 
     assert SYMPTOM[bug] in toll.wrong, toll
