@@ -60,7 +60,7 @@ failover: setup ## kill or stop the primary under load while a standby waits (AR
 fuzz: setup ## hostile documents against a venue's decoders (ARGS="ercot --seconds 1200 --seed 1")
 	@PYTHONPATH=tests $(BIN)/python tests/long/fuzz_decoders.py $(or $(ARGS),ercot --seconds 1200 --seed 1)
 
-backtest: setup ## the strategies over real prices: bidding/backtest/BACKTEST.md and its plots (ARGS="--days 30")
+backtest: setup ## the strategies over real prices: bidding/backtest/BACKTEST.md and its plots (ARGS="--weeks-apart 4")
 	@$(BIN)/python -m bidding.backtest --out bidding/backtest/BACKTEST.md $(ARGS)
 
 collector-kills: setup ## kill the collector with -9 while Kafka is away (ARGS="50 7 6": how often, seed, hours)
