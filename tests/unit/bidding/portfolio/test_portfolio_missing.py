@@ -85,7 +85,7 @@ REPLACEMENT: dict[str, Callable[[Slot], Slot | None]] = {
         update={"steps": tuple(s.model_copy(update={"firm_kw": float("nan")}) for s in slot.steps)}
     ),
     "negative": lambda slot: slot.model_copy(
-        update={"steps": tuple(s.model_copy(update={"firm_kw": -s.firm_kw}) for s in slot.steps)}
+        update={"steps": tuple(s.model_copy(update={"firm_kw": -abs(s.firm_kw)}) for s in slot.steps)}
     ),
     "lower": lambda slot: slot.model_copy(
         update={"steps": tuple(s.model_copy(update={"firm_kw": s.firm_kw * 0.6}) for s in slot.steps)}
