@@ -25,6 +25,7 @@ from bidding.capacity import Finding, firm_kw
 from bidding.entries import Explained
 from bidding.forecast import Forecast, Table
 from bidding.gate.settings import Effect
+from bidding.gate.settings import Obligation as Duty
 from bidding.offers import NoOffer, Terms
 from bidding.portfolio import strategy
 from bidding.portfolio.build import Figures, offers
@@ -90,8 +91,21 @@ class PortfolioOffers:
         return [
             interval
             for interval in candidates(self._settings, rules, now)
-            if not ledger.is_offered(resource, rules.product, interval)
+            if not ledger.is_offered(resource, rules.product, interval) and not self._barred(rules, interval)
         ]
+
+    def _barred(self, rules: Rules, interval: Interval) -> bool:
+        """Tell whether a duty bars this kind of product from sale then; a plan with it would never pass the gate."""
+        return any(
+            duty.effect is Effect.BARS and rules.family in duty.families and self._binds(duty, rules.venue, interval)
+            for duty in self._settings.obligations
+        )
+
+    def _binds(self, duty: Duty, venue: str, interval: Interval) -> bool:
+        """Tell whether *duty* concerns us at *venue* in *interval*."""
+        ours = not duty.resources or self._settings.resource in duty.resources
+        begun = duty.begins is None or duty.begins < interval.end
+        return ours and (not duty.venues or venue in duty.venues) and begun and _lasts(duty, interval)
 
     async def _plan(self, due: Due, table: Table, now: datetime) -> list[Offer | NoOffer | Explained]:
         if self._forecast.problem is not None or not table.probability:
@@ -187,14 +201,13 @@ class PortfolioOffers:
                 yield Commitment(product=offer.product, interval=offer.interval, quantity_mw=offer.quantity_mw)
 
     def _duties(self, intervals: Sequence[Interval], flexibility: Flexibility) -> Iterator[Obligation]:
-        """Yield the settings' obligations, interval by interval; what concerns some products only is the gate's."""
+        """Yield the settings' obligations, by interval; what reduces some products is kept from all of them."""
         firm_kw = {slot.interval: sum(step.power_kw for step in slot.steps) for slot in flexibility.slots}
         for duty in self._settings.obligations:
-            if duty.families or (duty.resources and self._settings.resource not in duty.resources):
+            if duty.families and duty.effect is Effect.BARS:
                 continue
             for interval in intervals:
-                begun = duty.begins is None or duty.begins < interval.end
-                if begun and (duty.ends is None or duty.ends > interval.start):
+                if self._binds(duty, next(iter(self._products.values())).venue, interval):
                     share_mw = Decimal(repr((duty.share or 0.0) * firm_kw.get(interval, 0.0))) / KW_PER_MW
                     yield Obligation(
                         interval=interval,
@@ -202,6 +215,10 @@ class PortfolioOffers:
                         source=duty.cited,
                         bars_sale=duty.effect is Effect.BARS,
                     )
+
+
+def _lasts(duty: Duty, interval: Interval) -> bool:
+    return duty.ends is None or duty.ends > interval.start
 
 
 def grid(due: Due) -> list[Interval]:

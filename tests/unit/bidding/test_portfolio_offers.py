@@ -138,6 +138,31 @@ async def test_a_duty_to_curtail_takes_its_power_out(tmp_path: Path, book: Book)
     assert {one.quantity_mw for one in found if isinstance(one, Offer)} == {Decimal("0.18")}
 
 
+async def test_what_a_duty_bars_is_not_planned_and_the_rest_is(tmp_path: Path, book: Book) -> None:
+    """Energy pays more, and may not be sold: all goes to standing ready."""
+    forecast(tmp_path, energy_dr=50, spin=15)
+    duty = Obligation(name="curtailable", source="a docket", effect=Effect.BARS, families=(Family.ENERGY,))
+
+    found = await desk(tmp_path, book, obligations=(duty,)).due(NOON)
+
+    assert {one.product for one in found if isinstance(one, Offer)} == {"spin"}
+    assert {one.quantity_mw for one in found if isinstance(one, Offer)} == {Decimal("0.28")}
+
+
+async def test_a_duty_of_others_or_of_another_time_takes_nothing(tmp_path: Path, book: Book) -> None:
+    forecast(tmp_path, energy_dr=50, spin=15)
+    duties = (
+        Obligation(name="theirs", source="x", effect=Effect.BARS, resources=("r2",)),
+        Obligation(name="elsewhere", source="x", effect=Effect.BARS, venues=("ercot",)),
+        Obligation(name="over", source="x", effect=Effect.BARS, ends=NOON),
+        Obligation(name="later", source="x", effect=Effect.BARS, begins=NOON + 60 * MINUTE),
+    )
+
+    found = await desk(tmp_path, book, obligations=duties).due(NOON)
+
+    assert {one.quantity_mw for one in found if isinstance(one, Offer)} == {Decimal("0.28")}
+
+
 @pytest.mark.parametrize(
     ("short", "text", "said"),
     [
