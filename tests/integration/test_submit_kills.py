@@ -11,11 +11,11 @@ def test_twenty_kills_and_stops_leave_nothing_wrong(tmp_path: Path) -> None:
     """The long form, with a bound on what was not seen, is tests/long/kill_submitter.py."""
     toll = kill_again_and_again(tmp_path, kills=20, seed=1)
 
-    assert toll.kills + toll.stops == 20
+    assert toll.kills + toll.stops + toll.starved == 20
     assert toll.verdict.offers >= 20, toll
     assert toll.verdict.asked >= 1, toll
     assert toll.verdict.replies_lost >= 1, toll
-    assert toll.wrong == {}, toll
+    assert toll.wrong == {}, toll.unexpected or toll
 
 
 @pytest.mark.parametrize("bug", [bug for bug in PLANTED if bug != "no fencing"])  # that one: test_failover.py
