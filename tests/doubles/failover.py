@@ -22,7 +22,7 @@ from bidding.fence import up_s
 
 STALE_FOR_S = 0.5
 """A stopped primary goes on within so long after it has been replaced."""
-ENDS_WITHIN_S = 20.0
+ENDS_WITHIN_S = 10.0
 
 
 class NobodyTookOverError(Exception):
