@@ -138,7 +138,9 @@ class Stage:
             items=items,
             last=last,
         )
-        process: BaseProcess = context.Process(target=live, args=(life, self.build))  # type: ignore[attr-defined] # of every kind
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined] # of every kind
+            target=live, args=(life, self.build), daemon=True
+        )
         process.start()
         return process
 
