@@ -17,7 +17,11 @@ from bidding.markets import Receipt
 from bidding.standby import Primary
 from bidding.states import DocumentRecord
 from bidding.submit import Submitter
+from pipeline.errors import EnvironmentProblem
 from pipeline.messages.market import Offer
+
+MOST_TRIES = 200
+"""To write behind another writer; a broken build must not keep a processor busy for ever."""
 
 
 class BlindRetry(Submitter):
@@ -86,7 +90,7 @@ class Unfenced(Journal):
     def append(self, at: datetime, kind: str, payload: BaseModel | msgspec.Struct) -> Record:
         """Write behind whatever is there, whosesoever it is."""
         body = payload.model_dump_json().encode() if isinstance(payload, BaseModel) else msgspec.json.encode(payload)
-        while True:
+        for _ in range(MOST_TRIES):
             found = self._database.execute("SELECT number, hash FROM records ORDER BY number DESC LIMIT 1").fetchone()
             number, digest = found or (0, "")
             last = Record(at=at, kind="", payload=msgspec.Raw(b""), hash=digest, number=number)
@@ -96,6 +100,7 @@ class Unfenced(Journal):
             except sqlite3.Error:
                 continue  # the other one was quicker
             return record
+        raise EnvironmentProblem(f"the journal {self.path} takes no record: {MOST_TRIES} tries")
 
     def beat(self) -> None:
         """Beat, whoever is the primary."""

@@ -38,6 +38,8 @@ READY_WITHIN_S = 60.0
 ENDS_WITHIN_S = 20.0
 """A stale primary that goes on: long, because a busy machine is no bug, and one without a fence goes on for ever."""
 LAST_LIVES = 5
+LAST_WITHIN_S = 120.0
+"""The last life has everything open to resolve; one that does not come to its end is killed, and called unexpected."""
 SPAWNED = 15
 """One life in so many starts a new interpreter."""
 FAULTS = {"lose_replies": 0.2, "late_replies": 0.05, "late_s": 0.6, "partial_share": 0.05, "cancel_share": 0.02}
@@ -157,7 +159,10 @@ class Stage:
         items = (max(begun, default=0) // AT_ONCE + 1) * AT_ONCE
         for _ in range(LAST_LIVES):  # on a busy machine one may not beat in time and end, as it has to
             last = self.start(items=items, last=True)
-            last.join()
+            last.join(LAST_WITHIN_S)
+            if last.is_alive():
+                last.kill()
+                last.join()
             if last.exitcode != FENCED:
                 break
         return last.exitcode or 0
