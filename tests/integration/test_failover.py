@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from doubles import venue
+from doubles.broken_bidder import no_fencing
 from doubles.failover import fail_over_again_and_again
 
 from bidding.markets.sandbox import wire
@@ -21,6 +22,14 @@ def test_six_failovers_leave_nothing_wrong(tmp_path: Path) -> None:
     assert toll.verdict is not None
     assert toll.verdict.offers >= 6, toll
     assert toll.wrong == {}, toll
+
+
+def test_without_a_fence_a_stale_primary_is_noticed(tmp_path: Path) -> None:
+    """It goes on beside its successor, and the venue gets offers twice."""
+    toll = fail_over_again_and_again(tmp_path, rounds=4, seed=1, build=no_fencing)
+
+    assert toll.stops >= 1, toll
+    assert "a stale primary went on" in toll.unexpected, toll
 
 
 def test_a_request_whose_sender_is_fenced_off_while_its_body_is_under_way_has_no_effect(tmp_path: Path) -> None:

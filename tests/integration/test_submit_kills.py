@@ -18,7 +18,7 @@ def test_twenty_kills_and_stops_leave_nothing_wrong(tmp_path: Path) -> None:
     assert toll.wrong == {}, toll.unexpected or toll
 
 
-@pytest.mark.parametrize("bug", [bug for bug in PLANTED if bug != "no fencing"])  # that one: the long form
+@pytest.mark.parametrize("bug", [bug for bug in PLANTED if bug != "no fencing"])  # that one: test_failover.py
 def test_the_harness_catches(bug: str, tmp_path: Path) -> None:
     """Each planted bug, within a few lives, by what it does."""
     toll = kill_again_and_again(tmp_path, kills=10, seed=2, build=PLANTED[bug], stop_share=0.0)
