@@ -249,7 +249,9 @@ class Desk:
         strategy = strategy_of(
             settings, products, terms, book=book, world=world, baselines=Baselines(rules, method, book, history)
         )
-        self._offering = Offering(strategy, market, gate=self._gate, book=book, submitter=self._submitter)
+        self._offering = Offering(
+            strategy, market, gate=self._gate, book=book, submitter=self._submitter, clock=settings.clock
+        )
         self._revising = Revising(
             bidding,
             market,

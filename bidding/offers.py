@@ -44,6 +44,8 @@ class NoOffer:
 
     interval: Interval
     findings: tuple[Finding, ...]
+    product: str = ""
+    """Empty where there is but one."""
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.findings))

@@ -4,13 +4,14 @@ What of an offer that stands could still be offered now: its own curve, cut to w
 An offer is never raised by this: what has become free is for the strategy to sell elsewhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 
 from bidding.agents.feed import World
 from bidding.book import Book
 from bidding.capacity import Window, firm_kw
+from bidding.owed import cut, owed
 from bidding.products import Rules
 from bidding.settings import Bidding
 from bidding.states import BINDING
@@ -40,24 +41,10 @@ class FirmNow:
         order = {name: place for place, name in enumerate(self._settings.for_sale)}
         place = order.get(offer.product, len(order))
         return [
-            other.quantity_mw
+            owed(other, self._book.ledger.awards.values()).quantity_mw
             for record in self._book.ledger.offers.values()
             if record.state in BINDING
             and (other := record.offer).interval.start < offer.interval.end
             and other.interval.end > offer.interval.start
             and order.get(other.product, len(order)) < place
         ]
-
-
-def cut(steps: Sequence[OfferStep], room: Decimal) -> tuple[OfferStep, ...]:
-    """
-    Return *steps*, in their order, cut to *room* MW: what is let go at the lowest price stays.
-
-    0.10 MW at 10 and 0.15 MW at 20, cut to 0.12: 0.10 at 10 and 0.02 at 20.
-    """
-    left, kept = room, {}
-    for place, step in sorted(enumerate(steps), key=lambda item: item[1].price_per_mwh):
-        if (quantity := min(step.quantity_mw, left)) > 0:
-            kept[place] = step.model_copy(update={"quantity_mw": quantity})
-            left -= quantity
-    return tuple(kept[place] for place in sorted(kept))

@@ -17,7 +17,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from bidding.agents.feed import World
-from bidding.agents.firm_now import cut
 from bidding.book import Book
 from bidding.capacity import Window, firm_kw
 from bidding.gate.control import Control, Halted, Source
@@ -28,9 +27,10 @@ from bidding.gate.quality import Trust, observe
 from bidding.gate.settings import approver_keys
 from bidding.gate.situation import Counters, Flexibility, Situation
 from bidding.journal import Journal, append_action
+from bidding.owed import owed
 from bidding.products import Rules
 from bidding.settings import Bidding
-from bidding.states import BINDING, TAKEN, OfferRecord
+from bidding.states import BINDING, TAKEN
 from pipeline.clock import Clock
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer, OfferState
@@ -75,7 +75,7 @@ class Gatekeeper:
         switch: "Switch",
     ) -> None:
         self._settings, self._site, self._products = settings, site, products
-        self._journal, self._book, self._world, self._clock = journal, book, world, clock
+        self._journal, self._book, self._world = journal, book, world
         self._window = window
         self._quality = settings.quality.at_speed(clock.speed)
         self._keys = approver_keys(settings.approvers)
@@ -115,10 +115,10 @@ class Gatekeeper:
         return judge(batch, self._situation(now, [offer for document in batch for offer in document.offers]))
 
     def _situation(self, now: datetime, new: Sequence[Offer] = ()) -> Situation:
-        records = list(self._book.ledger.offers.values())
+        records, awards = list(self._book.ledger.offers.values()), list(self._book.ledger.awards.values())
         judged = {offer.offer_id for offer in new}  # what is held is judged again, and not against itself
         ahead = [r for r in records if r.offer.interval.end > now and r.offer.offer_id not in judged]
-        bound = tuple(self._owed(r) for r in ahead if r.state in BINDING - {HELD})
+        bound = tuple(owed(r.offer, awards) for r in ahead if r.state in BINDING - {HELD})
         waiting = tuple(r.offer for r in ahead if r.state is HELD)
         venue = next(iter(self._products.values())).venue if self._products else ""
         return Situation(
@@ -144,12 +144,6 @@ class Gatekeeper:
             halt_file=file_halt(Path(self._settings.halt_file)) if self._settings.halt_file else None,
             approvers=self._keys,
         )
-
-    def _owed(self, record: OfferRecord) -> Offer:
-        """Return the offer of *record*, once it was bought only as much of it as was."""
-        bought = [a.quantity_mw for a in self._book.ledger.awards.values() if a.offer_id == record.offer.offer_id]
-        steps = cut(record.offer.steps, sum(bought, Decimal(0))) if bought else record.offer.steps
-        return record.offer.model_copy(update={"steps": steps}) if steps else record.offer
 
     def _flexibility(self, offers: Sequence[Offer], now: datetime) -> Flexibility:
         """Return what the site can do at *now* in the intervals of *offers*, for as long as their calls may last."""

@@ -20,6 +20,7 @@ from bidding.gate.judge import Decision, Outgoing
 from bidding.markets import Market
 from bidding.offers import NoOffer
 from bidding.submit import Submitter
+from pipeline.clock import Clock
 from pipeline.errors import InsufficientDataError
 from pipeline.interval import Interval
 from pipeline.messages.market import Offer
@@ -44,11 +45,18 @@ class Offering:
     """Judge and submit; what prevents an offer is said once and kept as a finding."""
 
     def __init__(
-        self, strategy: Strategy, market: Market, *, gate: Gatekeeper, book: Book, submitter: Submitter
+        self,
+        strategy: Strategy,
+        market: Market,
+        *,
+        gate: Gatekeeper,
+        book: Book,
+        submitter: Submitter,
+        clock: Clock,
     ) -> None:
-        self._strategy, self._market = strategy, market
+        self._strategy, self._market, self._clock = strategy, market, clock
         self._gate, self._book, self._submitter = gate, book, submitter
-        self._why_not: dict[Interval, NoOffer] = {}
+        self._why_not: dict[tuple[str, Interval], NoOffer] = {}
         self._not_counted: dict[str, int] = {}
 
     @property
@@ -66,6 +74,7 @@ class Offering:
         self._gate.look(now)
         await self._again(now)
         wanted = await self._strategy.due(now)
+        now = self._clock.now()  # a solver takes its time; what it wants is judged by what is known after it
         self._gate.reference = self._strategy.reference
         for refusal in (one for one in wanted if isinstance(one, NoOffer)):
             self._say_why_not(refusal)
@@ -92,7 +101,7 @@ class Offering:
                 yield Outgoing(document, self._market.encode(document))
             except ValueError as error:
                 for offer in document:
-                    self._say_why_not(NoOffer(offer.interval, (Finding("words", f"{offer.product}: {error}"),)))
+                    self._say_why_not(NoOffer(offer.interval, (Finding("words", str(error)),), offer.product))
 
     async def _again(self, now: datetime) -> None:
         """Judge what waits for people anew: it leaves once they agree, and is over once its gate has closed."""
@@ -135,7 +144,8 @@ class Offering:
     async def _submit(self, offers: Sequence[Offer]) -> None:
         for record in await self._submitter.submit(offers) if offers else ():
             offer = record.offer
-            self._why_not.pop(offer.interval, None)
+            self._why_not.pop((offer.product, offer.interval), None)
+            self._why_not.pop(("", offer.interval), None)
             log.info(
                 "offer %s of %s for %s: %s of %s MW at up to %s %s/MWh%s",
                 offer.offer_id[:8],
@@ -149,11 +159,12 @@ class Offering:
             )
 
     def _say_why_not(self, refusal: NoOffer) -> None:
-        known = self._why_not.get(refusal.interval)
+        key = refusal.product, refusal.interval
+        known = self._why_not.get(key)
         names = [finding.name for finding in refusal.findings]
         if known is None or [finding.name for finding in known.findings] != names:
-            log.warning("nothing offered yet for %s: %s", refusal.interval.start.isoformat(), refusal)
-        self._why_not[refusal.interval] = refusal
+            log.warning("nothing%s offered yet for %s: %s", f" as {key[0]}" if key[0] else "", _start(refusal), refusal)
+        self._why_not[key] = refusal
 
 
 def refusals_by_interval(decision: judge.Refused) -> Iterator[NoOffer]:
@@ -161,7 +172,12 @@ def refusals_by_interval(decision: judge.Refused) -> Iterator[NoOffer]:
     for offer in decision.offers:
         concerned = [r for r in decision.refusals if r.offer_id in {"", offer.offer_id}]
         if concerned:
-            yield NoOffer(offer.interval, tuple(Finding(r.rule, f"{r.detail} (by {r.source})") for r in concerned))
+            found = tuple(Finding(r.rule, f"{r.detail} (by {r.source})") for r in concerned)
+            yield NoOffer(offer.interval, found, offer.product)
+
+
+def _start(refusal: NoOffer) -> str:
+    return refusal.interval.start.isoformat()
 
 
 def is_over(decision: Decision) -> bool:

@@ -10,7 +10,7 @@ once the forecast changes, so that a solver does not run at every tick.
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,6 +27,7 @@ from bidding.forecast import Forecast, Table
 from bidding.gate.settings import Effect
 from bidding.gate.settings import Obligation as Duty
 from bidding.offers import NoOffer, Terms
+from bidding.owed import owed
 from bidding.portfolio import strategy
 from bidding.portfolio.build import Figures, offers
 from bidding.portfolio.explain import Explainer
@@ -115,7 +116,8 @@ class PortfolioOffers:
         last = self._planned.get(key)
         if last is not None and last.table is table and now - last.at < REPLAN:
             return []
-        self._planned = {key: Planned(now, table)}
+        self._planned = {known: made for known, made in self._planned.items() if now - made.at < REPLAN}
+        self._planned[key] = Planned(now, table)
         try:
             problem, found = self._problem(due, table, now)
         except InsufficientDataError as error:
@@ -151,7 +153,7 @@ class PortfolioOffers:
         for name, intervals in due.items():
             for interval in intervals:
                 if (name, interval) not in offered:
-                    yield NoOffer(interval, (*notes, Finding("portfolio", f"{name} is not worth offering here")))
+                    yield NoOffer(interval, (*notes, Finding("portfolio", f"{name} is not worth offering here")), name)
 
     def _problem(self, due: Due, table: Table, now: datetime) -> tuple[Problem, Found]:
         intervals = grid(due)
@@ -198,7 +200,8 @@ class PortfolioOffers:
         for record in self._book.ledger.offers.values():
             offer = record.offer
             if record.state in BINDING and offer.interval.start < ends and offer.interval.end > begins:
-                yield Commitment(product=offer.product, interval=offer.interval, quantity_mw=offer.quantity_mw)
+                promised = owed(offer, self._book.ledger.awards.values())
+                yield Commitment(product=offer.product, interval=offer.interval, quantity_mw=promised.quantity_mw)
 
     def _duties(self, intervals: Sequence[Interval], flexibility: Flexibility) -> Iterator[Obligation]:
         """Yield the settings' obligations, by interval; what reduces some products is kept from all of them."""
@@ -229,8 +232,7 @@ def grid(due: Due) -> list[Interval]:
 
 def nothing(due: Due, *findings: Finding) -> list[Offer | NoOffer | Explained]:
     """Return that nothing of *due* is offered, and why."""
-    every: Iterable[Interval] = sorted({interval for intervals in due.values() for interval in intervals})
-    return [NoOffer(interval, findings) for interval in every]
+    return [NoOffer(interval, findings, name) for name, intervals in due.items() for interval in intervals]
 
 
 def expected(problem: Problem) -> Reference:

@@ -1,8 +1,8 @@
-"""``firmwatt bid offers``: every offer, how far it has come, and how long its gate stays open."""
+"""``firmwatt bid offers``: every offer and how far it has come, what waits for people, whether all is halted."""
 
 import argparse
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +65,3 @@ def _line(record: "OfferRecord") -> str:
         f"revision {offer.revision}  {offer.offer_id}"
         f"{f'  {record.detail}' if record.detail else ''}{'  (simulated)' if offer.simulated else ''}"
     )
-
-
-def span(left: timedelta) -> str:
-    """Return a span as a desk reads it: ``1 h 05 min``, ``42 s``; nothing left is ``closed``."""
-    seconds = int(left.total_seconds())
-    if seconds <= 0:
-        return "closed"
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"

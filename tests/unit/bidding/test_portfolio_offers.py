@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from doubles.builders import MINUTE, NOON, SECOND, capacity, intent, pool, rules, terms
+from doubles.builders import MINUTE, NOON, SECOND, award, capacity, intent, pool, rules, terms
 from doubles.clocks import SetClock
 
 from bidding.agents.baselines import Baselines
@@ -208,6 +208,32 @@ async def test_a_plan_that_offers_nothing_is_not_made_again_at_every_tick(tmp_pa
     path.with_suffix(".new").rename(path)
     assert any(isinstance(one, Offer) for one in await strategy.due(NOON))
     assert timedelta(0) < REPLAN
+
+
+async def test_products_of_two_lengths_are_each_planned_once(tmp_path: Path, book: Book) -> None:
+    """Minutes and five minutes, nothing worth offering of either: at the next look neither is planned again."""
+    forecast(tmp_path, energy_dr=5)
+    strategy = desk(tmp_path, book, offer_lead_s=600.0)
+    five = rules(product="five", interval_s=300, family=Family.SPINNING)
+    strategy._products = {**PRODUCTS, "five": five}
+
+    first = await strategy.due(NOON)
+
+    assert {one.product for one in first if isinstance(one, NoOffer)} == {"energy-dr", "spin", "five"}
+    assert await strategy.due(NOON) == []
+
+
+async def test_what_was_bought_in_part_leaves_the_rest_to_sell(tmp_path: Path, book: Book) -> None:
+    """0.28 MW stood ready as spin and 0.10 MW were bought: 0.18 MW of the minute are left for energy."""
+    forecast(tmp_path, energy_dr=12, spin=15)
+    ready = next(one for one in await desk(tmp_path, book).due(NOON) if isinstance(one, Offer))
+    book.write(intent(ready))
+    book.write(award("0.1", interval=ready.interval, offered=ready).model_copy(update={"product": "spin"}))
+
+    found = await desk(tmp_path, book).due(NOON)
+
+    left = [one for one in found if isinstance(one, Offer) and one.interval == ready.interval]
+    assert [(one.product, one.quantity_mw) for one in left] == [("energy-dr", Decimal("0.18"))]
 
 
 async def test_the_gate_is_told_which_price_is_expected(tmp_path: Path, book: Book) -> None:

@@ -14,13 +14,13 @@ from doubles.scripted import ScriptedVenue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidding.agents.firm_now import cut
 from bidding.agents.revise import Revising, put_off
 from bidding.book import Book
 from bidding.entries import Held, Refused
 from bidding.journal import Journal
 from bidding.ledger import Ledger
 from bidding.markets import Receipt, Shortfall
+from bidding.owed import cut
 from bidding.reoffer import Action, Bounds, Revise, Standing, Tell, Withdraw, reoffer, standing
 from bidding.settings import Bidding
 from bidding.states import key_of
